@@ -1,0 +1,30 @@
+//! A credential of a program, of which only a hash is kept.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "api_keys")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub name: String,
+    /// SHA-256 of the whole key. A key has 256 bits of randomness, so that a slow hash would protect nothing.
+    pub hash: Vec<u8>,
+    /// An array of strings.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub scopes: Json,
+    /// Binds a key for SCIM to one provider.
+    pub identity_provider_id: Option<Uuid>,
+    /// The id of the key or the name of the subject that made it.
+    pub created_by: String,
+    pub last_used_at: Option<i64>,
+    pub expires_at: Option<i64>,
+    pub revoked_at: Option<i64>,
+    pub revoked_by: Option<String>,
+    pub created_at: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,51 @@
+//! A place where accounts live: a directory, a chat system, a code host.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "identity_providers")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub name: String,
+    pub provider_type: ProviderType,
+    /// The whole configuration, secrets included: what leaves the server is chosen above this layer.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub config: Json,
+    pub enabled: bool,
+    pub last_synced_at: Option<i64>,
+    pub sync_status: SyncStatus,
+    pub sync_error: Option<String>,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What kind of system the accounts are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+pub enum ProviderType {
+    AwsIdentityCenter,
+    Okta,
+    AzureAd,
+    GoogleWorkspace,
+    Slack,
+    Github,
+    Pagerduty,
+    CustomScim,
+    Oidc,
+}
+
+/// How the last synchronisation with the provider went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+pub enum SyncStatus {
+    Pending,
+    Syncing,
+    Synced,
+    Failed,
+}

@@ -1,0 +1,531 @@
+//! API keys: their form, how they are checked, and how they come and go.
+//!
+//! A key is `aka_` and, in base 58, the tenant's id (16 bytes), the key's id (16 bytes), a secret (32 bytes) and the
+//! CRC-32 of those (4 bytes).
+//!
+//! * The prefix lets scanners find keys that leaked; the checksum lets them, and this server, dismiss what only looks
+//!   like one, without asking a database.
+//! * The ids make a key find its own row by primary key, in its tenant: there is no index over all tenants.
+//! * The secret has 256 bits from the operating system, so that SHA-256 is all the hash it needs: slow hashes are for
+//!   what people think up.
+//!
+//! A key that has been seen is kept in memory under its hash, for as long as the version of its tenant stays the same:
+//! every change of a key raises that version ([`super::tenant_state`]).
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use aka_entity::{
+    api_key,
+    audit_log_entry::ActorType,
+};
+use async_trait::async_trait;
+use sea_orm::{
+    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set, sea_query::Expr,
+};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
+
+use super::{
+    caller::{Caller, Permit, Principal},
+    ids::{ApiKeyId, IdentityProviderId, TenantId},
+    scopes::Scope,
+    tenant_state::Tenants,
+    text::Name,
+};
+use crate::{
+    clock::{self, Timestamp},
+    policy::entities,
+    store::{Applied, Change, Record, Store, StoreError, Tx},
+};
+
+const PREFIX: &str = "aka_";
+const ID_BYTES: usize = 16;
+const SECRET_BYTES: usize = 32;
+const CHECKSUM_BYTES: usize = 4;
+const KEY_BYTES: usize = 2 * ID_BYTES + SECRET_BYTES + CHECKSUM_BYTES;
+/// A header longer than any key is not even decoded: decoding takes time that grows with the square of the length.
+const MAX_KEY_CHARS: usize = 128;
+/// Keys in memory at most; those used least go first.
+const MAX_IN_MEMORY: u64 = 100_000;
+/// A key that nobody uses is forgotten after this time.
+const FORGET_AFTER: Duration = Duration::from_secs(3600);
+/// How often `last_used_at` is written: once for all uses since the last time.
+const NOTE_USE_EVERY: Duration = Duration::from_secs(5);
+
+/// A key as its holder knows it. Printed as `***`.
+#[derive(Clone)]
+pub struct RawKey(String);
+
+impl RawKey {
+    fn new(tenant: TenantId, id: ApiKeyId) -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; KEY_BYTES];
+        bytes[..ID_BYTES].copy_from_slice(tenant.0.as_bytes());
+        bytes[ID_BYTES..2 * ID_BYTES].copy_from_slice(id.0.as_bytes());
+        bytes[2 * ID_BYTES..][..SECRET_BYTES].copy_from_slice(&clock::random_bytes::<SECRET_BYTES>()?);
+        let (content, checksum) = bytes.split_at_mut(KEY_BYTES - CHECKSUM_BYTES);
+        checksum.copy_from_slice(&crc32fast::hash(content).to_be_bytes());
+        Ok(Self(format!("{PREFIX}{}", bs58::encode(bytes).into_string())))
+    }
+
+    /// For the one answer that shows it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    fn hash(raw: &str) -> [u8; 32] {
+        Sha256::digest(raw.as_bytes()).into()
+    }
+
+    /// The ids in a key, where it is one.
+    fn ids(raw: &str) -> Option<(TenantId, ApiKeyId)> {
+        let encoded = raw.strip_prefix(PREFIX).filter(|encoded| encoded.len() <= MAX_KEY_CHARS)?;
+        let bytes: [u8; KEY_BYTES] = bs58::decode(encoded).into_vec().ok()?.try_into().ok()?;
+        let (content, checksum) = bytes.split_at(KEY_BYTES - CHECKSUM_BYTES);
+        if crc32fast::hash(content).to_be_bytes() != checksum {
+            return None;
+        }
+        let id = |at: usize| Uuid::from_slice(content.get(at..at + ID_BYTES)?).ok();
+        Some((TenantId(id(0)?), ApiKeyId(id(ID_BYTES)?)))
+    }
+}
+
+impl std::fmt::Debug for RawKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RawKey(***)")
+    }
+}
+
+/// Why a key is not accepted.
+#[derive(Debug)]
+pub enum KeyRefusal {
+    /// It is not of the form of a key, or its checksum is wrong.
+    Malformed,
+    /// There is no such key.
+    Unknown,
+    /// Its time is over.
+    Expired(Timestamp),
+    /// It was revoked.
+    Revoked(Timestamp),
+    /// It could not be looked up.
+    Store(StoreError),
+}
+
+impl From<StoreError> for KeyRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A key in memory.
+struct Credential {
+    principal: Arc<Principal>,
+    id: ApiKeyId,
+    /// The version of the tenant when the key was read.
+    version: i64,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+    last_used: AtomicI64,
+    /// Whether the last use waits to be written.
+    noted: AtomicBool,
+}
+
+/// The keys that this node has in memory.
+#[derive(Clone)]
+pub struct ApiKeys {
+    known: moka::sync::Cache<[u8; 32], Arc<Credential>>,
+    used: Arc<Mutex<Vec<Arc<Credential>>>>,
+}
+
+impl Default for ApiKeys {
+    fn default() -> Self {
+        let known = moka::sync::Cache::builder().max_capacity(MAX_IN_MEMORY).time_to_idle(FORGET_AFTER).build();
+        Self { known, used: Arc::default() }
+    }
+}
+
+impl ApiKeys {
+    /// Checks a key.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not accepted.
+    pub async fn authenticate(&self, store: &Store, tenants: &Tenants, raw: &str) -> Result<Caller, KeyRefusal> {
+        let hash = RawKey::hash(raw);
+        let known = self.known.get(&hash);
+        let (tenant_id, key_id) = match &known {
+            Some(credential) => (credential.principal.tenant, credential.id),
+            None => RawKey::ids(raw).ok_or(KeyRefusal::Malformed)?,
+        };
+        let Some(tenant) = tenants.get(store, tenant_id).await? else {
+            return Err(KeyRefusal::Unknown);
+        };
+        let credential = match known {
+            Some(credential) if credential.version == tenant.tenant.version => credential,
+            _ => {
+                let credential = Credential::read(store, tenant_id, key_id, &hash, tenant.tenant.version).await?;
+                let credential = Arc::new(credential.ok_or(KeyRefusal::Unknown)?);
+                self.known.insert(hash, Arc::clone(&credential));
+                credential
+            }
+        };
+        let now = clock::now();
+        match (credential.revoked_at, credential.expires_at) {
+            (Some(revoked), _) => return Err(KeyRefusal::Revoked(revoked)),
+            (_, Some(expires)) if expires <= now => return Err(KeyRefusal::Expired(expires)),
+            _ => {}
+        }
+        self.note_use(&credential, now);
+        Ok(Caller { principal: Arc::clone(&credential.principal), tenant })
+    }
+
+    fn note_use(&self, credential: &Arc<Credential>, now: Timestamp) {
+        credential.last_used.store(now.0, Ordering::Relaxed);
+        if !credential.noted.swap(true, Ordering::AcqRel) {
+            self.used.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(credential));
+        }
+    }
+
+    /// Writes when keys were last used, for ever.
+    pub async fn keep_noting_use(self, store: Store) {
+        loop {
+            tokio::time::sleep(NOTE_USE_EVERY).await;
+            self.write_use(&store).await;
+        }
+    }
+
+    /// Writes when keys were last used.
+    pub async fn write_use(&self, store: &Store) {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let uses: Vec<Use> = used
+            .iter()
+            .map(|credential| {
+                credential.noted.store(false, Ordering::Release);
+                let at = Timestamp(credential.last_used.load(Ordering::Relaxed));
+                Use { tenant: credential.principal.tenant, id: credential.id, at }
+            })
+            .collect();
+        if uses.is_empty() {
+            return;
+        }
+        if let Err(error) = store.write(NoteUse { uses }).await {
+            // Nothing is lost but the time of these uses; the next use of each key notes a later one.
+            tracing::warn!(%error, keys = used.len(), "the last use of API keys could not be written");
+        }
+    }
+}
+
+impl Credential {
+    async fn read(
+        store: &Store,
+        tenant: TenantId,
+        id: ApiKeyId,
+        hash: &[u8; 32],
+        version: i64,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(row) = find(store, tenant, id).await? else {
+            return Ok(None);
+        };
+        if !bool::from(row.hash.as_slice().ct_eq(hash)) {
+            return Ok(None);
+        }
+        let scopes = scopes(&row);
+        let provider = row.identity_provider_id.map(IdentityProviderId);
+        let principal = Principal {
+            tenant,
+            actor_id: id.to_string(),
+            actor_type: ActorType::ApiKey,
+            entity: entities::api_key(id, &row.name, &scopes, provider),
+            scopes,
+        };
+        Ok(Some(Self {
+            principal: Arc::new(principal),
+            id,
+            version,
+            expires_at: row.expires_at.map(Timestamp),
+            revoked_at: row.revoked_at.map(Timestamp),
+            last_used: AtomicI64::new(0),
+            noted: AtomicBool::new(false),
+        }))
+    }
+}
+
+/// The scopes of a stored key. One that this version of the program does not know gives nothing.
+#[must_use]
+pub fn scopes(key: &api_key::Model) -> Vec<Scope> {
+    serde_json::from_value::<Vec<String>>(key.scopes.clone())
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|scope| scope.parse().ok())
+        .collect()
+}
+
+/// One key.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find(store: &Store, tenant: TenantId, id: ApiKeyId) -> Result<Option<api_key::Model>, StoreError> {
+    Ok(api_key::Entity::find_by_id((tenant.0, id.0)).one(store.reader()).await?)
+}
+
+/// The keys of a tenant, oldest first, after a position.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn list(
+    store: &Store,
+    tenant: TenantId,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<api_key::Model>, StoreError> {
+    let mut query = api_key::Entity::find().filter(api_key::COLUMN.tenant_id.eq(tenant.0));
+    if let Some(after) = after {
+        query = query.filter(api_key::COLUMN.id.gt(after));
+    }
+    Ok(query.order_by_asc(api_key::Column::Id).limit(limit).all(store.reader()).await?)
+}
+
+/// What a new key is to be.
+#[derive(Clone, Debug)]
+pub struct NewApiKey {
+    /// What it is called.
+    pub name: Name,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The provider that it is bound to.
+    pub identity_provider_id: Option<IdentityProviderId>,
+    /// When it stops working by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Why a key is not made or changed.
+#[derive(Debug)]
+pub enum ApiKeyRefusal {
+    /// The tenant has no such key.
+    NoKey,
+    /// There is no such tenant.
+    NoTenant,
+    /// The tenant has no such provider.
+    NoIdentityProvider,
+    /// A key that works no more cannot be rotated.
+    Ended,
+    /// The operating system gave no randomness.
+    Randomness,
+    /// The store could not do it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for ApiKeyRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<sea_orm::DbErr> for ApiKeyRefusal {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Makes a key.
+pub struct CreateApiKey {
+    permit: Permit,
+    /// The tenant that gets the key: that of the permit, or another one for a key of the master tenant.
+    tenant: TenantId,
+    key: NewApiKey,
+}
+
+impl CreateApiKey {
+    /// Makes a key for the caller's own tenant.
+    #[must_use]
+    pub fn new(permit: Permit, key: NewApiKey) -> Self {
+        Self { tenant: permit.tenant(), permit, key }
+    }
+
+    /// Makes a key for another tenant: the permit must be for `createTenantApiKey`.
+    #[must_use]
+    pub const fn for_tenant(permit: Permit, tenant: TenantId, key: NewApiKey) -> Self {
+        Self { permit, tenant, key }
+    }
+}
+
+#[async_trait]
+impl Change for CreateApiKey {
+    type Done = (api_key::Model, RawKey);
+    type Refusal = ApiKeyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, ApiKeyRefusal> {
+        let done = insert(tx, &self.permit, self.tenant, &self.key).await?;
+        let record = record(&self.permit, &done.0, "api_key.created");
+        Ok(Applied::recorded(done, record).in_memory_of_nodes(self.tenant))
+    }
+}
+
+async fn insert(
+    tx: &Tx<'_>,
+    permit: &Permit,
+    tenant: TenantId,
+    key: &NewApiKey,
+) -> Result<(api_key::Model, RawKey), ApiKeyRefusal> {
+    let id = ApiKeyId::new();
+    let raw = RawKey::new(tenant, id).map_err(|_| ApiKeyRefusal::Randomness)?;
+    let mut scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    let row = api_key::Model {
+        tenant_id: tenant.0,
+        id: id.0,
+        name: key.name.to_string(),
+        hash: RawKey::hash(raw.reveal()).to_vec(),
+        scopes: scopes.into(),
+        identity_provider_id: key.identity_provider_id.map(|id| id.0),
+        created_by: permit.actor_id().to_owned(),
+        last_used_at: None,
+        expires_at: key.expires_at.map(|at| at.0),
+        revoked_at: None,
+        revoked_by: None,
+        created_at: tx.now.0,
+    };
+    let inserted = api_key::Entity::insert(row.clone().into_active_model()).exec_without_returning(tx.db).await;
+    match inserted.map_err(StoreError::from) {
+        Ok(_) => Ok((row, raw)),
+        // The tenant of the caller exists; another one's existence, and the provider's, is for the foreign keys to say.
+        Err(StoreError::Reference(_)) if key.identity_provider_id.is_some() && tenant == permit.tenant() => {
+            Err(ApiKeyRefusal::NoIdentityProvider)
+        }
+        Err(StoreError::Reference(_)) if key.identity_provider_id.is_none() => Err(ApiKeyRefusal::NoTenant),
+        Err(StoreError::Reference(_)) => Err(ApiKeyRefusal::NoIdentityProvider),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Revokes a key. What is revoked stays revoked: doing it again changes nothing.
+pub struct RevokeApiKey {
+    permit: Permit,
+    id: ApiKeyId,
+}
+
+impl RevokeApiKey {
+    /// Revokes this key.
+    #[must_use]
+    pub const fn new(permit: Permit, id: ApiKeyId) -> Self {
+        Self { permit, id }
+    }
+}
+
+#[async_trait]
+impl Change for RevokeApiKey {
+    type Done = ();
+    type Refusal = ApiKeyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, ApiKeyRefusal> {
+        let tenant = self.permit.tenant();
+        let key = api_key::Entity::find_by_id((tenant.0, self.id.0)).one(tx.db).await?;
+        let key = key.ok_or(ApiKeyRefusal::NoKey)?;
+        if key.revoked_at.is_some() {
+            return Ok(Applied::unchanged(()));
+        }
+        let mut revoked = key.into_active_model();
+        revoked.revoked_at = Set(Some(tx.now.0));
+        revoked.revoked_by = Set(Some(self.permit.actor_id().to_owned()));
+        let key = revoked.update(tx.db).await?;
+        Ok(Applied::recorded((), record(&self.permit, &key, "api_key.revoked")).in_memory_of_nodes(tenant))
+    }
+}
+
+/// Makes a successor of a key, with its name, scopes and provider; the key itself works on for a while, so that its
+/// users can change over.
+pub struct RotateApiKey {
+    permit: Permit,
+    id: ApiKeyId,
+    overlap_seconds: i64,
+}
+
+impl RotateApiKey {
+    /// Rotates this key; it stops working after the overlap, in seconds.
+    #[must_use]
+    pub const fn new(permit: Permit, id: ApiKeyId, overlap_seconds: i64) -> Self {
+        Self { permit, id, overlap_seconds }
+    }
+}
+
+#[async_trait]
+impl Change for RotateApiKey {
+    type Done = (api_key::Model, RawKey);
+    type Refusal = ApiKeyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, ApiKeyRefusal> {
+        let tenant = self.permit.tenant();
+        let old = api_key::Entity::find_by_id((tenant.0, self.id.0)).one(tx.db).await?;
+        let old = old.ok_or(ApiKeyRefusal::NoKey)?;
+        if old.revoked_at.is_some() || old.expires_at.is_some_and(|at| at <= tx.now.0) {
+            return Err(ApiKeyRefusal::Ended);
+        }
+        let successor = NewApiKey {
+            name: Name::new(old.name.clone()).map_err(StoreError::Fault)?,
+            scopes: scopes(&old),
+            identity_provider_id: old.identity_provider_id.map(IdentityProviderId),
+            expires_at: old.expires_at.map(Timestamp),
+        };
+        let done = insert(tx, &self.permit, tenant, &successor).await?;
+        let end = tx.now.plus_seconds(self.overlap_seconds).0;
+        let mut ending = old.clone().into_active_model();
+        ending.expires_at = Set(Some(old.expires_at.map_or(end, |at| at.min(end))));
+        ending.update(tx.db).await?;
+        let record = record(&self.permit, &done.0, "api_key.rotated");
+        Ok(Applied::recorded(done, record).in_memory_of_nodes(tenant))
+    }
+}
+
+fn record(permit: &Permit, key: &api_key::Model, event_type: &'static str) -> Record {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        tenant_id: Uuid,
+        name: &'a str,
+        scopes: &'a serde_json::Value,
+        expires_at: Option<String>,
+    }
+    let expires_at = key.expires_at.map(|at| Timestamp(at).to_string());
+    let entry = Entry { tenant_id: key.tenant_id, name: &key.name, scopes: &key.scopes, expires_at };
+    permit.record("api_key", key.id, &entry, event_type, &entry)
+}
+
+/// When keys were last used. No event and no audit entry: nobody decided it.
+struct NoteUse {
+    uses: Vec<Use>,
+}
+
+struct Use {
+    tenant: TenantId,
+    id: ApiKeyId,
+    at: Timestamp,
+}
+
+#[async_trait]
+impl Change for NoteUse {
+    type Done = ();
+    type Refusal = StoreError;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, StoreError> {
+        for Use { tenant, id, at } in &self.uses {
+            api_key::Entity::update_many()
+                .col_expr(api_key::Column::LastUsedAt, Expr::value(at.0))
+                .filter(api_key::COLUMN.tenant_id.eq(tenant.0))
+                .filter(api_key::COLUMN.id.eq(id.0))
+                .exec(tx.db)
+                .await?;
+        }
+        Ok(Applied::unchanged(()))
+    }
+}

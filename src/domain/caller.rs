@@ -1,0 +1,245 @@
+//! Who is calling, and what they have been permitted to do.
+
+use std::sync::Arc;
+
+use aka_entity::audit_log_entry::ActorType;
+use cedar_policy::{Context, Entity, EntityUid, RestrictedExpression};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
+    scopes::Scope,
+    tenant_state::TenantState,
+    users,
+};
+use crate::{
+    policy::{self, Action, Decision, Query, Verdict, entities},
+    store::{Record, Store, StoreError},
+};
+
+/// A credential that has been checked. Built once for an API key, for a token each time.
+#[derive(Debug)]
+pub struct Principal {
+    /// The tenant that the credential belongs to.
+    pub tenant: TenantId,
+    /// The id of a key; of a token the id of its user, or its provider and subject.
+    pub actor_id: String,
+    /// What kind of credential it is.
+    pub actor_type: ActorType,
+    /// For policy.
+    pub entity: entities::Known,
+    /// What the credential may do where no rule of the tenant says otherwise.
+    pub scopes: Vec<Scope>,
+}
+
+/// A principal in its tenant: who a request comes from.
+#[derive(Clone)]
+pub struct Caller {
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// What is known of their tenant.
+    pub tenant: Arc<TenantState>,
+}
+
+/// What an action is done to.
+#[derive(Clone, Copy, Debug)]
+pub enum On {
+    /// To the tenant as a whole: lists, and things that are not there yet.
+    Tenant,
+    /// To a user, or to their identities.
+    User(UserId),
+    /// To an identity provider.
+    IdentityProvider(IdentityProviderId),
+    /// To an API key.
+    ApiKey(ApiKeyId),
+    /// To a policy or its rules.
+    Policy(PolicyId),
+}
+
+/// That a principal was permitted an action: what every change must show, and what its audit entry tells.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    principal: Arc<Principal>,
+    action: Action,
+    rules: Vec<String>,
+}
+
+/// Why a request is not carried out.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Policy says no.
+    Forbidden {
+        /// What was asked.
+        action: Action,
+        /// Why not.
+        decision: Decision,
+        /// The scope that would have allowed it.
+        lacks: Option<Scope>,
+    },
+    /// The store could not be asked.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Caller {
+    /// The tenant in which the caller acts.
+    #[must_use]
+    pub fn tenant_id(&self) -> TenantId {
+        self.principal.tenant
+    }
+
+    /// Asks policy whether the caller may do something.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`] where policy says no.
+    pub async fn may(&self, store: &Store, action: Action, on: On) -> Result<Permit, Refusal> {
+        self.may_with(store, action, on, Vec::new(), Vec::new()).await
+    }
+
+    /// Asks policy whether the caller may do something, with a context, and with the entities that the context names.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`] where policy says no.
+    pub async fn may_with(
+        &self,
+        store: &Store,
+        action: Action,
+        on: On,
+        context: Vec<(&'static str, RestrictedExpression)>,
+        mut named: Vec<Entity>,
+    ) -> Result<Permit, Refusal> {
+        let began = std::time::Instant::now();
+        let Some(rules) = &self.tenant.rules else {
+            return Err(self.forbidden(action, Decision::error()));
+        };
+        named.push(self.principal.entity.entity.clone());
+        let resource = self.resource(store, on, rules.needs_resource(action), &mut named).await?;
+        let context = context.into_iter().map(|(name, value)| (name.to_owned(), value));
+        // Only a doubled name or a call of an extension function can fail, and there are none.
+        let context = Context::from_pairs(context).unwrap_or_else(|_| Context::empty());
+        let query = Query { principal: &self.principal.entity.uid, action, resource, context, entities: named };
+        let decision = policy::decide(rules, query);
+        tracing::Span::current()
+            .record("policy_us", u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        if decision.is_permitted() {
+            Ok(Permit { principal: Arc::clone(&self.principal), action, rules: decision.rules })
+        } else {
+            Err(self.forbidden(action, decision))
+        }
+    }
+
+    fn forbidden(&self, action: Action, decision: Decision) -> Refusal {
+        let lacks = (decision.verdict == Verdict::NotPermitted && !self.principal.scopes.contains(&action.scope()))
+            .then_some(action.scope());
+        tracing::info!(
+            %action,
+            tenant = %self.principal.tenant,
+            actor = self.principal.actor_id,
+            verdict = ?decision.verdict,
+            rules = ?decision.rules,
+            "refused by policy"
+        );
+        Refusal::Forbidden { action, decision, lacks }
+    }
+
+    /// The resource's name, and its entity where rules can look at it.
+    async fn resource(
+        &self,
+        store: &Store,
+        on: On,
+        with_attributes: bool,
+        entities: &mut Vec<Entity>,
+    ) -> Result<EntityUid, StoreError> {
+        Ok(match on {
+            On::Tenant => {
+                entities.push(self.tenant.entity.entity.clone());
+                self.tenant.entity.uid.clone()
+            }
+            On::IdentityProvider(id) => {
+                let provider = self.tenant.identity_provider_entity(id);
+                // The same provider may already be there, named by the context.
+                entities.retain(|entity| entity.uid() != provider.uid);
+                entities.push(provider.entity);
+                provider.uid
+            }
+            On::User(id) => {
+                let uid = entities::user_uid(id);
+                if with_attributes
+                    && uid != self.principal.entity.uid
+                    && let Some(user) = users::find(store, self.tenant_id(), id).await?
+                {
+                    entities.push(entities::user(&user, &[]).entity);
+                }
+                uid
+            }
+            On::ApiKey(id) => entities::api_key_uid(id),
+            On::Policy(id) => entities::policy_uid(id),
+        })
+    }
+}
+
+impl Permit {
+    /// A permit for what an operator does at the program's own command line, which no policy stands in front of.
+    #[must_use]
+    pub fn of_operator(tenant: TenantId, action: Action) -> Self {
+        let principal = Principal {
+            tenant,
+            actor_id: "command line".into(),
+            actor_type: ActorType::System,
+            entity: entities::operator(),
+            scopes: Vec::new(),
+        };
+        Self { principal: Arc::new(principal), action, rules: Vec::new() }
+    }
+
+    /// The tenant in which the action is permitted.
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
+        self.principal.tenant
+    }
+
+    /// Who acts.
+    #[must_use]
+    pub fn actor_id(&self) -> &str {
+        &self.principal.actor_id
+    }
+
+    /// The audit entry and the event of a change in this tenant.
+    pub fn record(
+        &self,
+        resource_type: &'static str,
+        resource_id: Uuid,
+        metadata: &impl Serialize,
+        event_type: &'static str,
+        payload: &impl Serialize,
+    ) -> Record {
+        Record {
+            tenant: self.tenant(),
+            actor_id: self.principal.actor_id.clone(),
+            actor_type: self.principal.actor_type,
+            action: self.action.as_str(),
+            resource_type,
+            resource_id,
+            metadata: json(metadata),
+            reasoning: match self.rules.as_slice() {
+                [] => "done by an operator at the command line".into(),
+                rules => format!("permitted by {}", rules.join(", ")),
+            },
+            event_type,
+            payload: json(payload),
+        }
+    }
+}
+
+/// As JSON. The values are structs of texts, numbers and ids, which cannot fail to be written.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "{}".into())
+}

@@ -1,0 +1,305 @@
+//! Identity providers: where accounts live.
+
+use aka_entity::{
+    identity,
+    identity_provider::{self, ProviderType, SyncStatus},
+};
+use async_trait::async_trait;
+use sea_orm::{
+    ActiveEnum as _, ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{
+    caller::Permit,
+    ids::{IdentityProviderId, TenantId},
+    text::Name,
+    tokens::Issuer,
+};
+use crate::store::{Applied, Change, Record, Store, StoreError, Tx};
+
+/// The size of a configuration at most, as JSON: room for an inline JWK set of a dozen keys.
+const MAX_CONFIG_BYTES: usize = 32 * 1024;
+
+/// One provider.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find(
+    store: &Store,
+    tenant: TenantId,
+    id: IdentityProviderId,
+) -> Result<Option<identity_provider::Model>, StoreError> {
+    Ok(identity_provider::Entity::find_by_id((tenant.0, id.0)).one(store.reader()).await?)
+}
+
+/// The providers of a tenant, oldest first, after a position; all, or only those that are enabled or disabled.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn list(
+    store: &Store,
+    tenant: TenantId,
+    enabled: Option<bool>,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<identity_provider::Model>, StoreError> {
+    let mut query = identity_provider::Entity::find().filter(identity_provider::COLUMN.tenant_id.eq(tenant.0));
+    if let Some(enabled) = enabled {
+        query = query.filter(identity_provider::COLUMN.enabled.eq(enabled));
+    }
+    if let Some(after) = after {
+        query = query.filter(identity_provider::COLUMN.id.gt(after));
+    }
+    Ok(query.order_by_asc(identity_provider::Column::Id).limit(limit).all(store.reader()).await?)
+}
+
+/// The configuration of a provider. Members whose name says that they are secret go in and never come out.
+#[derive(Clone, PartialEq)]
+pub struct Config(Map<String, Value>);
+
+impl Config {
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    ///
+    /// Which member is wrong, and why.
+    pub fn new(config: Map<String, Value>) -> Result<Self, (&'static str, String)> {
+        let config = Value::Object(config);
+        if config.to_string().len() > MAX_CONFIG_BYTES {
+            return Err(("config", format!("must not be larger than {MAX_CONFIG_BYTES} bytes")));
+        }
+        if has_nul(&config) {
+            return Err(("config", "must not contain the character U+0000".into()));
+        }
+        Issuer::from_config(&config)?;
+        match config {
+            Value::Object(members) => Ok(Self(members)),
+            _ => Ok(Self(Map::new())),
+        }
+    }
+
+    /// What of a stored configuration may leave the server.
+    #[must_use]
+    pub fn public(stored: &Value) -> Value {
+        match stored {
+            Value::Object(members) => Value::Object(
+                members
+                    .iter()
+                    .filter(|(name, _)| !is_secret(name))
+                    .map(|(name, value)| (name.clone(), Self::public(value)))
+                    .collect(),
+            ),
+            Value::Array(items) => Value::Array(items.iter().map(Self::public).collect()),
+            value => value.clone(),
+        }
+    }
+
+    /// This configuration, with the secrets of an older one where it says nothing of them: whoever changes a
+    /// configuration has read it without its secrets.
+    fn keeping_secrets_of(&self, stored: &Value) -> Value {
+        fn merge(new: &mut Map<String, Value>, old: &Map<String, Value>) {
+            for (name, old) in old {
+                match (new.get_mut(name), old) {
+                    (None, _) if is_secret(name) => {
+                        new.insert(name.clone(), old.clone());
+                    }
+                    (Some(Value::Object(new)), Value::Object(old)) => merge(new, old),
+                    _ => {}
+                }
+            }
+        }
+        let mut config = self.0.clone();
+        if let Value::Object(stored) = stored {
+            merge(&mut config, stored);
+        }
+        Value::Object(config)
+    }
+}
+
+/// Whether the name of a member says that its value is a secret. The address of something is none.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let address = ["_uri", "_url", "_endpoint", "endpoint", "uri", "url"].iter().any(|end| name.ends_with(end));
+    let words = ["secret", "token", "password", "passphrase", "private_key", "privatekey", "api_key", "apikey", "credential"];
+    !address && words.iter().any(|word| name.contains(word))
+}
+
+/// PostgreSQL cannot store this character in JSON.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+/// Why a provider is not made or changed.
+#[derive(Debug)]
+pub enum IdentityProviderRefusal {
+    /// The tenant has no such provider.
+    NoIdentityProvider,
+    /// Accounts at it are linked to users.
+    InUse {
+        /// How many.
+        linked: u64,
+    },
+    /// The store could not do it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for IdentityProviderRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<sea_orm::DbErr> for IdentityProviderRefusal {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Makes a provider.
+pub struct CreateIdentityProvider {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Its id.
+    pub id: IdentityProviderId,
+    /// Its name.
+    pub name: Name,
+    /// What kind of system it is.
+    pub provider_type: ProviderType,
+    /// How it is reached.
+    pub config: Config,
+    /// Whether accounts at it can be linked.
+    pub enabled: bool,
+}
+
+#[async_trait]
+impl Change for CreateIdentityProvider {
+    type Done = identity_provider::Model;
+    type Refusal = IdentityProviderRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, IdentityProviderRefusal> {
+        let provider = identity_provider::Model {
+            tenant_id: self.permit.tenant().0,
+            id: self.id.0,
+            name: self.name.to_string(),
+            provider_type: self.provider_type,
+            config: Value::Object(self.config.0.clone()),
+            enabled: self.enabled,
+            last_synced_at: None,
+            sync_status: SyncStatus::Pending,
+            sync_error: None,
+            created_at: tx.now.0,
+            updated_at: tx.now.0,
+        };
+        identity_provider::Entity::insert(provider.clone().into_active_model()).exec_without_returning(tx.db).await?;
+        let record = record(&self.permit, &provider, "identity_provider.created");
+        Ok(Applied::recorded(provider, record).in_memory_of_nodes(self.permit.tenant()))
+    }
+}
+
+/// Changes a provider; what is absent stays.
+pub struct UpdateIdentityProvider {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Which one.
+    pub id: IdentityProviderId,
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new configuration, whole but for the secrets that it leaves out.
+    pub config: Option<Config>,
+    /// Whether accounts at it can be linked.
+    pub enabled: Option<bool>,
+}
+
+#[async_trait]
+impl Change for UpdateIdentityProvider {
+    type Done = identity_provider::Model;
+    type Refusal = IdentityProviderRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, IdentityProviderRefusal> {
+        let tenant = self.permit.tenant();
+        let provider = identity_provider::Entity::find_by_id((tenant.0, self.id.0)).one(tx.db).await?;
+        let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider)?;
+        let mut changed = provider.clone().into_active_model();
+        if let Some(name) = &self.name {
+            changed.name = Set(name.to_string());
+        }
+        if let Some(config) = &self.config {
+            changed.config = Set(config.keeping_secrets_of(&provider.config));
+        }
+        if let Some(enabled) = self.enabled {
+            changed.enabled = Set(enabled);
+        }
+        changed.updated_at = Set(tx.now.0);
+        let provider = changed.update(tx.db).await?;
+        let record = record(&self.permit, &provider, "identity_provider.updated");
+        Ok(Applied::recorded(provider, record).in_memory_of_nodes(tenant))
+    }
+}
+
+/// Deletes a provider, with what it knows of accounts that are linked to nobody. While an account is linked it stays:
+/// links are taken away one by one, by somebody who may, and not by accident.
+pub struct DeleteIdentityProvider {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Which one.
+    pub id: IdentityProviderId,
+}
+
+#[async_trait]
+impl Change for DeleteIdentityProvider {
+    type Done = ();
+    type Refusal = IdentityProviderRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, IdentityProviderRefusal> {
+        let tenant = self.permit.tenant();
+        let provider = identity_provider::Entity::find_by_id((tenant.0, self.id.0)).one(tx.db).await?;
+        let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider)?;
+        identity::Entity::delete_many()
+            .filter(identity::COLUMN.tenant_id.eq(tenant.0))
+            .filter(identity::COLUMN.identity_provider_id.eq(self.id.0))
+            .filter(identity::COLUMN.user_id.is_null())
+            .exec(tx.db)
+            .await?;
+        let linked = identity::Entity::find()
+            .filter(identity::COLUMN.tenant_id.eq(tenant.0))
+            .filter(identity::COLUMN.identity_provider_id.eq(self.id.0))
+            .count(tx.db)
+            .await?;
+        if linked > 0 {
+            return Err(IdentityProviderRefusal::InUse { linked });
+        }
+        // The foreign key has the last word: another node may have linked an account since.
+        let deleted = identity_provider::Entity::delete_by_id((tenant.0, self.id.0)).exec(tx.db).await;
+        match deleted.map_err(StoreError::from) {
+            Ok(_) => {
+                let record = record(&self.permit, &provider, "identity_provider.deleted");
+                Ok(Applied::recorded((), record).in_memory_of_nodes(tenant))
+            }
+            Err(StoreError::Reference(_)) => Err(IdentityProviderRefusal::InUse { linked: 1 }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn record(permit: &Permit, provider: &identity_provider::Model, event_type: &'static str) -> Record {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        name: &'a str,
+        provider_type: String,
+        enabled: bool,
+    }
+    let entry =
+        Entry { name: &provider.name, provider_type: provider.provider_type.to_value(), enabled: provider.enabled };
+    permit.record("identity_provider", provider.id, &entry, event_type, &entry)
+}

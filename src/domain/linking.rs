@@ -1,0 +1,403 @@
+//! Linking: which account belongs to which user.
+//!
+//! One account (tenant, identity provider, external id) belongs to at most one user, whatever happens at the same
+//! time. It is the unique index `identities_account` that says so: a link is an insert that gives way where the
+//! account is known already, and only then is the known row looked at. There is no check before a write that another
+//! write could overtake.
+
+use aka_entity::{
+    identity::{self, LinkedBy},
+    identity_provider, user,
+};
+use async_trait::async_trait;
+use sea_orm::{
+    ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, EntityTrait as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement, sea_query::Expr,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    caller::Permit,
+    ids::{IdentityId, IdentityProviderId, TenantId, UserId},
+    text::{Email, ExternalId, ExternalName},
+};
+use crate::store::{Applied, Change, Record, Store, StoreError, Tx, change::Outcome, rows};
+
+/// The identities of a user, oldest first, after a position.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn list(
+    store: &Store,
+    tenant: TenantId,
+    user: UserId,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<identity::Model>, StoreError> {
+    let mut query = identity::Entity::find()
+        .filter(identity::COLUMN.tenant_id.eq(tenant.0))
+        .filter(identity::COLUMN.user_id.eq(user.0));
+    if let Some(after) = after {
+        query = query.filter(identity::COLUMN.id.gt(after));
+    }
+    Ok(query.order_by_asc(identity::Column::Id).limit(limit).all(store.reader()).await?)
+}
+
+/// One identity of a user.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find(
+    store: &Store,
+    tenant: TenantId,
+    user: UserId,
+    id: IdentityId,
+) -> Result<Option<identity::Model>, StoreError> {
+    Ok(identity::Entity::find_by_id((tenant.0, id.0))
+        .filter(identity::COLUMN.user_id.eq(user.0))
+        .one(store.reader())
+        .await?)
+}
+
+/// The identity of an account.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn lookup(
+    store: &Store,
+    tenant: TenantId,
+    provider: IdentityProviderId,
+    external_id: &str,
+) -> Result<Option<identity::Model>, StoreError> {
+    Ok(account(tenant, provider, external_id).one(store.reader()).await?)
+}
+
+fn account(tenant: TenantId, provider: IdentityProviderId, external_id: &str) -> sea_orm::Select<identity::Entity> {
+    identity::Entity::find()
+        .filter(identity::COLUMN.tenant_id.eq(tenant.0))
+        .filter(identity::COLUMN.identity_provider_id.eq(provider.0))
+        .filter(identity::COLUMN.external_id.eq(external_id))
+}
+
+/// An account at a provider, as its provider describes it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Where it is.
+    pub identity_provider_id: IdentityProviderId,
+    /// Its id there.
+    pub external_id: ExternalId,
+    /// Its name there.
+    pub username: Option<ExternalName>,
+    /// Its address there.
+    pub email: Option<Email>,
+    /// How it is shown there.
+    pub display_name: Option<ExternalName>,
+}
+
+/// Links an account to a user.
+pub struct Link {
+    permit: Permit,
+    id: IdentityId,
+    user: UserId,
+    account: Account,
+    linked_by: LinkedBy,
+}
+
+impl Link {
+    /// A link that somebody asked for.
+    #[must_use]
+    pub fn manual(permit: Permit, user: UserId, account: Account) -> Self {
+        Self { permit, id: IdentityId::new(), user, account, linked_by: LinkedBy::Manual }
+    }
+}
+
+/// What became of a link.
+#[derive(Debug)]
+pub enum Linked {
+    /// Nobody knew the account, or it was linked to nobody.
+    Now(identity::Model),
+    /// It was linked to this very user before.
+    Already(identity::Model),
+}
+
+/// Why an account is not linked.
+#[derive(Debug)]
+pub enum LinkRefusal {
+    /// The tenant has no such user.
+    NoUser,
+    /// The tenant has no such provider.
+    NoIdentityProvider,
+    /// The user is suspended.
+    UserSuspended,
+    /// The provider is disabled.
+    IdentityProviderDisabled,
+    /// The account is linked to another user: this is the identity as it is.
+    LinkedToAnother(Box<identity::Model>),
+    /// The store could not do it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for LinkRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<sea_orm::DbErr> for LinkRefusal {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+#[async_trait]
+impl Change for Link {
+    type Done = Linked;
+    type Refusal = LinkRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Linked>, LinkRefusal> {
+        match insert(&[self], tx).await?.first() {
+            Some(true) => Ok(self.inserted(tx)),
+            _ => self.adopt(tx).await,
+        }
+    }
+
+    /// Accounts that nobody knows are inserted by one statement; the others, which are rare, are looked at one by one.
+    async fn apply_many(changes: &[&Self], tx: &Tx<'_>) -> Result<Option<Vec<Outcome<Self>>>, StoreError> {
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for (link, inserted) in changes.iter().zip(insert(changes, tx).await?) {
+            let outcome = if inserted { Ok(link.inserted(tx)) } else { link.adopt(tx).await };
+            if let Err(LinkRefusal::Store(error)) = outcome {
+                return Err(error);
+            }
+            outcomes.push(outcome);
+        }
+        Ok(Some(outcomes))
+    }
+}
+
+impl Link {
+    /// The row as the insert made it.
+    fn row(&self, tx: &Tx<'_>) -> identity::Model {
+        identity::Model {
+            tenant_id: self.permit.tenant().0,
+            id: self.id.0,
+            user_id: Some(self.user.0),
+            identity_provider_id: self.account.identity_provider_id.0,
+            external_id: self.account.external_id.to_string(),
+            external_username: self.account.username.as_ref().map(ToString::to_string),
+            external_email: self.account.email.as_ref().map(ToString::to_string),
+            external_display_name: self.account.display_name.as_ref().map(ToString::to_string),
+            linked_by: self.linked_by,
+            linked_at: Some(tx.now.0),
+            last_synced_at: None,
+            created_at: tx.now.0,
+            updated_at: tx.now.0,
+        }
+    }
+
+    fn inserted(&self, tx: &Tx<'_>) -> Applied<Linked> {
+        let identity = self.row(tx);
+        let record = record(&self.permit, &identity, self.user, "identity.linked");
+        Applied::recorded(Linked::Now(identity), record)
+    }
+
+    /// The insert gave way: because user or provider do not allow it, or because the account is known.
+    async fn adopt(&self, tx: &Tx<'_>) -> Result<Applied<Linked>, LinkRefusal> {
+        let tenant = self.permit.tenant();
+        let user = user::Entity::find_by_id((tenant.0, self.user.0)).one(tx.db).await?;
+        let user = user.ok_or(LinkRefusal::NoUser)?;
+        let provider = identity_provider::Entity::find_by_id((tenant.0, self.account.identity_provider_id.0));
+        let provider = provider.one(tx.db).await?.ok_or(LinkRefusal::NoIdentityProvider)?;
+        let mut query = account(tenant, self.account.identity_provider_id, self.account.external_id.as_str());
+        if tx.db.get_database_backend() == DatabaseBackend::Postgres {
+            query = query.lock_exclusive();
+        }
+        let known = query.one(tx.db).await?;
+        match known {
+            // Repeating a link is safe, whatever has become of user and provider since.
+            Some(known) if known.user_id == Some(self.user.0) => Ok(Applied::unchanged(Linked::Already(known))),
+            _ if !user.active => Err(LinkRefusal::UserSuspended),
+            _ if !provider.enabled => Err(LinkRefusal::IdentityProviderDisabled),
+            Some(known) if known.user_id.is_some() => Err(LinkRefusal::LinkedToAnother(Box::new(known))),
+            Some(known) => {
+                let identity = self.link_known(known, tx).await?;
+                let record = record(&self.permit, &identity, self.user, "identity.linked");
+                Ok(Applied::recorded(Linked::Now(identity), record))
+            }
+            // Between the insert and this look another node took the row away. The caller may send it again.
+            None => Err(StoreError::Unavailable("the account was being changed at the same time".into()).into()),
+        }
+    }
+
+    /// Links an identity that nobody had. It keeps its id; what the caller said of the account counts, and what they
+    /// did not say stays.
+    async fn link_known(&self, known: identity::Model, tx: &Tx<'_>) -> Result<identity::Model, LinkRefusal> {
+        let said = self.row(tx);
+        let mut identity = known.clone().into_active_model();
+        identity.user_id = Set(said.user_id);
+        identity.external_username = Set(said.external_username.or(known.external_username));
+        identity.external_email = Set(said.external_email.or(known.external_email));
+        identity.external_display_name = Set(said.external_display_name.or(known.external_display_name));
+        identity.linked_by = Set(self.linked_by);
+        identity.linked_at = Set(said.linked_at);
+        identity.updated_at = Set(tx.now.0);
+        Ok(identity.update(tx.db).await?)
+    }
+}
+
+const INSERT_POSTGRES: &str = "\
+WITH input AS (
+    SELECT * FROM UNNEST(
+        $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
+    AS link (tenant_id, id, user_id, identity_provider_id, external_id,
+        external_username, external_email, external_display_name, linked_by)
+)
+INSERT INTO identities (tenant_id, id, user_id, identity_provider_id, external_id,
+    external_username, external_email, external_display_name, linked_by, linked_at, created_at, updated_at)
+SELECT input.tenant_id, input.id, input.user_id, input.identity_provider_id, input.external_id,
+    external_username, external_email, external_display_name, linked_by, $10, $10, $10
+FROM input
+JOIN users ON users.tenant_id = input.tenant_id AND users.id = input.user_id AND users.active
+JOIN identity_providers AS provider
+    ON provider.tenant_id = input.tenant_id AND provider.id = input.identity_provider_id AND provider.enabled
+ON CONFLICT (tenant_id, identity_provider_id, external_id) DO NOTHING
+RETURNING id";
+
+const INSERT_SQLITE: &str = "\
+WITH input AS MATERIALIZED (
+    SELECT unhex(value ->> 0) AS tenant_id, unhex(value ->> 1) AS id, unhex(value ->> 2) AS user_id,
+        unhex(value ->> 3) AS identity_provider_id, value ->> 4 AS external_id, value ->> 5 AS external_username,
+        value ->> 6 AS external_email, value ->> 7 AS external_display_name, value ->> 8 AS linked_by
+    FROM json_each($1)
+)
+INSERT INTO identities (tenant_id, id, user_id, identity_provider_id, external_id,
+    external_username, external_email, external_display_name, linked_by, linked_at, created_at, updated_at)
+SELECT input.tenant_id, input.id, input.user_id, input.identity_provider_id, input.external_id,
+    external_username, external_email, external_display_name, linked_by, $2, $2, $2
+FROM input
+CROSS JOIN users ON users.tenant_id = input.tenant_id AND users.id = input.user_id AND users.active
+CROSS JOIN identity_providers AS provider
+    ON provider.tenant_id = input.tenant_id AND provider.id = input.identity_provider_id AND provider.enabled
+WHERE true
+ON CONFLICT (tenant_id, identity_provider_id, external_id) DO NOTHING
+RETURNING id";
+
+/// Inserts the accounts that nobody knows, of users and providers that allow it; tells for each whether it did.
+async fn insert(links: &[&Link], tx: &Tx<'_>) -> Result<Vec<bool>, StoreError> {
+    let backend = tx.db.get_database_backend();
+    let statement = if backend == DatabaseBackend::Postgres {
+        let text = |of: fn(&Account) -> Option<&str>| rows::texts(links.iter().map(move |l| of(&l.account)));
+        let values = [
+            rows::uuids(links.iter().map(|l| l.permit.tenant().0)),
+            rows::uuids(links.iter().map(|l| l.id.0)),
+            rows::uuids(links.iter().map(|l| l.user.0)),
+            rows::uuids(links.iter().map(|l| l.account.identity_provider_id.0)),
+            text(|a| Some(a.external_id.as_str())),
+            text(|a| a.username.as_ref().map(ExternalName::as_str)),
+            text(|a| a.email.as_ref().map(Email::as_str)),
+            text(|a| a.display_name.as_ref().map(ExternalName::as_str)),
+            rows::texts(links.iter().map(|l| l.linked_by.to_value())),
+            tx.now.0.into(),
+        ];
+        Statement::from_sql_and_values(backend, INSERT_POSTGRES, values)
+    } else {
+        let input: Vec<_> = links
+            .iter()
+            .map(|l| {
+                (
+                    l.permit.tenant().0.simple(),
+                    l.id.0.simple(),
+                    l.user.0.simple(),
+                    l.account.identity_provider_id.0.simple(),
+                    &l.account.external_id,
+                    &l.account.username,
+                    &l.account.email,
+                    &l.account.display_name,
+                    l.linked_by.to_value(),
+                )
+            })
+            .collect();
+        Statement::from_sql_and_values(backend, INSERT_SQLITE, [rows::json(&input)?.into(), tx.now.0.into()])
+    };
+    let mut inserted = std::collections::HashSet::with_capacity(links.len());
+    for row in tx.db.query_all_raw(statement).await? {
+        inserted.insert(row.try_get_by_index::<Uuid>(0)?);
+    }
+    Ok(links.iter().map(|link| inserted.contains(&link.id.0)).collect())
+}
+
+/// Takes an account away from a user. The account stays known, linked to nobody: if it is linked again it is the same
+/// identity, with the same history.
+pub struct Unlink {
+    permit: Permit,
+    user: UserId,
+    id: IdentityId,
+}
+
+impl Unlink {
+    /// Takes this identity away from this user.
+    #[must_use]
+    pub const fn new(permit: Permit, user: UserId, id: IdentityId) -> Self {
+        Self { permit, user, id }
+    }
+}
+
+#[async_trait]
+impl Change for Unlink {
+    /// Whether the user had the identity.
+    type Done = bool;
+    type Refusal = StoreError;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<bool>, StoreError> {
+        let mut unlinked = identity::Entity::update_many()
+            .col_expr(identity::Column::UserId, Expr::value(None::<Uuid>))
+            .col_expr(identity::Column::LinkedAt, Expr::value(None::<i64>))
+            .col_expr(identity::Column::UpdatedAt, Expr::value(tx.now.0))
+            .filter(identity::COLUMN.tenant_id.eq(self.permit.tenant().0))
+            .filter(identity::COLUMN.id.eq(self.id.0))
+            .filter(identity::COLUMN.user_id.eq(self.user.0))
+            .exec_with_returning(tx.db)
+            .await?;
+        Ok(match unlinked.pop() {
+            None => Applied::unchanged(false),
+            Some(identity) => {
+                Applied::recorded(true, record(&self.permit, &identity, self.user, "identity.unlinked"))
+            }
+        })
+    }
+}
+
+/// What the audit log and the outbox tell of a link or its end.
+fn record(permit: &Permit, identity: &identity::Model, user: UserId, event_type: &'static str) -> Record {
+    #[derive(Serialize)]
+    struct Entry {
+        user_id: UserId,
+        identity_provider_id: Uuid,
+    }
+    #[derive(Serialize)]
+    struct Event<'a> {
+        identity_id: Uuid,
+        user_id: UserId,
+        identity_provider_id: Uuid,
+        external_id: &'a str,
+        linked_by: String,
+    }
+    let identity_provider_id = identity.identity_provider_id;
+    permit.record(
+        "identity",
+        identity.id,
+        &Entry { user_id: user, identity_provider_id },
+        event_type,
+        &Event {
+            identity_id: identity.id,
+            user_id: user,
+            identity_provider_id,
+            external_id: &identity.external_id,
+            linked_by: identity.linked_by.to_value(),
+        },
+    )
+}

@@ -1,0 +1,15 @@
+//! What a resource means: the values it is made of, how it is read, and what may be changed.
+
+pub mod api_keys;
+pub mod caller;
+pub mod ids;
+pub mod identity_providers;
+pub mod jwks_client;
+pub mod linking;
+pub mod policies;
+pub mod scopes;
+pub mod tenant_state;
+pub mod tenants;
+pub mod text;
+pub mod tokens;
+pub mod users;

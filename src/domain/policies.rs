@@ -1,0 +1,317 @@
+//! Policies and their rules, as a tenant keeps them. What they mean is in [`crate::policy`].
+
+use aka_entity::{policy, policy_rule};
+use async_trait::async_trait;
+use sea_orm::{
+    ConnectionTrait as _, DatabaseBackend, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    caller::Permit,
+    ids::{PolicyId, PolicyRuleId, TenantId},
+    text::{Description, Name},
+};
+use crate::{
+    clock,
+    store::{Applied, Change, Record, Store, StoreError, Tx},
+};
+
+/// Rules of one tenant at most: what is decided on each request has an end.
+pub const MAX_RULES: u64 = 10_000;
+/// Rules of one policy at most: it comes as one answer.
+pub const MAX_RULES_PER_POLICY: u64 = 1_000;
+
+/// One policy with its rules in their order.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find(
+    store: &Store,
+    tenant: TenantId,
+    id: PolicyId,
+) -> Result<Option<(policy::Model, Vec<policy_rule::Model>)>, StoreError> {
+    let Some(policy) = policy::Entity::find_by_id((tenant.0, id.0)).one(store.reader()).await? else {
+        return Ok(None);
+    };
+    let rules = policy_rule::Entity::find()
+        .filter(policy_rule::COLUMN.tenant_id.eq(tenant.0))
+        .filter(policy_rule::COLUMN.policy_id.eq(id.0))
+        .order_by_asc(policy_rule::Column::Ordinal)
+        .all(store.reader())
+        .await?;
+    Ok(Some((policy, rules)))
+}
+
+/// One rule of a policy.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find_rule(
+    store: &Store,
+    tenant: TenantId,
+    policy: PolicyId,
+    id: PolicyRuleId,
+) -> Result<Option<policy_rule::Model>, StoreError> {
+    Ok(policy_rule::Entity::find_by_id((tenant.0, id.0))
+        .filter(policy_rule::COLUMN.policy_id.eq(policy.0))
+        .one(store.reader())
+        .await?)
+}
+
+/// The policies of a tenant with their rules, oldest first, after a position.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn list(
+    store: &Store,
+    tenant: TenantId,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<(policy::Model, Vec<policy_rule::Model>)>, StoreError> {
+    let mut query = policy::Entity::find().filter(policy::COLUMN.tenant_id.eq(tenant.0));
+    if let Some(after) = after {
+        query = query.filter(policy::COLUMN.id.gt(after));
+    }
+    let policies = query.order_by_asc(policy::Column::Id).limit(limit).all(store.reader()).await?;
+    let mut rules = policy_rule::Entity::find()
+        .filter(policy_rule::COLUMN.tenant_id.eq(tenant.0))
+        .filter(policy_rule::COLUMN.policy_id.is_in(policies.iter().map(|policy| policy.id)))
+        .order_by_asc(policy_rule::Column::Ordinal)
+        .all(store.reader())
+        .await?;
+    Ok(policies
+        .into_iter()
+        .map(|policy| {
+            let (own, others) = rules.drain(..).partition(|rule| rule.policy_id == policy.id);
+            rules = others;
+            (policy, own)
+        })
+        .collect())
+}
+
+/// Why a policy or rule is not made or changed.
+#[derive(Debug)]
+pub enum PolicyRefusal {
+    /// The tenant has no such policy.
+    NoPolicy,
+    /// The policy has no such rule.
+    NoRule,
+    /// The policy, or the tenant, has as many rules as it may have.
+    TooManyRules(u64),
+    /// The store could not do it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for PolicyRefusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Reference(_) => Self::NoPolicy,
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl From<sea_orm::DbErr> for PolicyRefusal {
+    fn from(error: sea_orm::DbErr) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+/// A rule that has been checked and is to be stored.
+#[derive(Clone, Debug)]
+pub struct NewRule {
+    /// The statement.
+    pub policy_text: String,
+    /// What the caller reads when it determined a decision.
+    pub notice: Option<Description>,
+}
+
+/// Makes a policy.
+pub struct CreatePolicy {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Its id.
+    pub id: PolicyId,
+    /// Its name.
+    pub name: Name,
+    /// What it is for.
+    pub description: Option<Description>,
+    /// Whether its rules are in force.
+    pub enabled: bool,
+    /// Higher is evaluated first.
+    pub priority: i32,
+    /// Its rules.
+    pub rules: Vec<NewRule>,
+}
+
+#[async_trait]
+impl Change for CreatePolicy {
+    type Done = (policy::Model, Vec<policy_rule::Model>);
+    type Refusal = PolicyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
+        let tenant = self.permit.tenant();
+        let policy = policy::Model {
+            tenant_id: tenant.0,
+            id: self.id.0,
+            name: self.name.to_string(),
+            description: self.description.as_ref().map(ToString::to_string),
+            enabled: self.enabled,
+            priority: self.priority,
+            created_at: tx.now.0,
+            updated_at: tx.now.0,
+        };
+        policy::Entity::insert(policy.clone().into_active_model()).exec_without_returning(tx.db).await?;
+        let rules = add_rules(tx, tenant, self.id, &self.rules).await?;
+        let record = record(&self.permit, &policy, &rules, "policy.created");
+        Ok(Applied::recorded((policy, rules), record).in_memory_of_nodes(tenant))
+    }
+}
+
+/// Deletes a policy with its rules.
+pub struct DeletePolicy {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Which one.
+    pub id: PolicyId,
+}
+
+#[async_trait]
+impl Change for DeletePolicy {
+    type Done = ();
+    type Refusal = PolicyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, PolicyRefusal> {
+        let tenant = self.permit.tenant();
+        let policy = get(tx, tenant, self.id).await?;
+        policy::Entity::delete_by_id((tenant.0, self.id.0)).exec(tx.db).await?;
+        let record = record(&self.permit, &policy, &[], "policy.deleted");
+        Ok(Applied::recorded((), record).in_memory_of_nodes(tenant))
+    }
+}
+
+/// Adds a rule at the end of a policy.
+pub struct CreatePolicyRule {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Where it goes.
+    pub policy: PolicyId,
+    /// The rule.
+    pub rule: NewRule,
+}
+
+#[async_trait]
+impl Change for CreatePolicyRule {
+    type Done = policy_rule::Model;
+    type Refusal = PolicyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
+        let tenant = self.permit.tenant();
+        let policy = get(tx, tenant, self.policy).await?;
+        let rules = add_rules(tx, tenant, self.policy, std::slice::from_ref(&self.rule)).await?;
+        let record = record(&self.permit, &policy, &rules, "policy_rule.created");
+        let [rule] = <[_; 1]>::try_from(rules).map_err(|_| StoreError::Fault("one rule makes one row".into()))?;
+        Ok(Applied::recorded(rule, record).in_memory_of_nodes(tenant))
+    }
+}
+
+/// Removes a rule from a policy.
+pub struct DeletePolicyRule {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Where it is.
+    pub policy: PolicyId,
+    /// Which one.
+    pub id: PolicyRuleId,
+}
+
+#[async_trait]
+impl Change for DeletePolicyRule {
+    type Done = ();
+    type Refusal = PolicyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, PolicyRefusal> {
+        let tenant = self.permit.tenant();
+        let policy = get(tx, tenant, self.policy).await?;
+        let rule = policy_rule::Entity::find_by_id((tenant.0, self.id.0))
+            .filter(policy_rule::COLUMN.policy_id.eq(self.policy.0))
+            .one(tx.db)
+            .await?
+            .ok_or(PolicyRefusal::NoRule)?;
+        policy_rule::Entity::delete_by_id((tenant.0, self.id.0)).exec(tx.db).await?;
+        let record = record(&self.permit, &policy, &[rule], "policy_rule.deleted");
+        Ok(Applied::recorded((), record).in_memory_of_nodes(tenant))
+    }
+}
+
+/// A policy, kept from being changed by other nodes until the transaction ends.
+async fn get(tx: &Tx<'_>, tenant: TenantId, id: PolicyId) -> Result<policy::Model, PolicyRefusal> {
+    let mut query = policy::Entity::find_by_id((tenant.0, id.0));
+    if tx.db.get_database_backend() == DatabaseBackend::Postgres {
+        query = query.lock_exclusive();
+    }
+    query.one(tx.db).await?.ok_or(PolicyRefusal::NoPolicy)
+}
+
+async fn add_rules(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    policy: PolicyId,
+    rules: &[NewRule],
+) -> Result<Vec<policy_rule::Model>, PolicyRefusal> {
+    let of_tenant = policy_rule::Entity::find().filter(policy_rule::COLUMN.tenant_id.eq(tenant.0));
+    let of_policy = of_tenant.clone().filter(policy_rule::COLUMN.policy_id.eq(policy.0));
+    let added = rules.len() as u64;
+    for (query, max) in [(of_tenant, MAX_RULES), (of_policy.clone(), MAX_RULES_PER_POLICY)] {
+        if query.count(tx.db).await? + added > max {
+            return Err(PolicyRefusal::TooManyRules(max));
+        }
+    }
+    let last = of_policy.order_by_desc(policy_rule::Column::Ordinal).one(tx.db).await?;
+    let first = last.map_or(0, |last| last.ordinal + 1);
+    let rows: Vec<policy_rule::Model> = (first..)
+        .zip(rules)
+        .map(|(ordinal, rule)| policy_rule::Model {
+            tenant_id: tenant.0,
+            id: clock::new_id(),
+            policy_id: policy.0,
+            ordinal,
+            policy_text: rule.policy_text.clone(),
+            notice: rule.notice.as_ref().map(ToString::to_string),
+            created_at: tx.now.0,
+        })
+        .collect();
+    for row in &rows {
+        policy_rule::Entity::insert(row.clone().into_active_model()).exec_without_returning(tx.db).await?;
+    }
+    Ok(rows)
+}
+
+fn record(
+    permit: &Permit,
+    policy: &policy::Model,
+    rules: &[policy_rule::Model],
+    event_type: &'static str,
+) -> Record {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        name: &'a str,
+        priority: i32,
+        enabled: bool,
+        rules: Vec<RuleEntry<'a>>,
+    }
+    #[derive(Serialize)]
+    struct RuleEntry<'a> {
+        id: Uuid,
+        policy_text: &'a str,
+    }
+    let rules = rules.iter().map(|rule| RuleEntry { id: rule.id, policy_text: &rule.policy_text }).collect();
+    let entry = Entry { name: &policy.name, priority: policy.priority, enabled: policy.enabled, rules };
+    permit.record("policy", policy.id, &entry, event_type, &entry)
+}

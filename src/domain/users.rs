@@ -1,0 +1,214 @@
+//! Users: the people of a tenant.
+
+use aka_entity::user;
+use async_trait::async_trait;
+use sea_orm::{
+    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    caller::Permit,
+    ids::{TenantId, UserId},
+    text::{Email, Name, RoleName},
+};
+use crate::store::{Applied, Change, Record, Store, StoreError, Tx};
+
+/// One user.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find(store: &Store, tenant: TenantId, id: UserId) -> Result<Option<user::Model>, StoreError> {
+    Ok(user::Entity::find_by_id((tenant.0, id.0)).one(store.reader()).await?)
+}
+
+/// The users of a tenant, oldest first, after a position.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn list(
+    store: &Store,
+    tenant: TenantId,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<user::Model>, StoreError> {
+    let mut query = user::Entity::find().filter(user::COLUMN.tenant_id.eq(tenant.0));
+    if let Some(after) = after {
+        query = query.filter(user::COLUMN.id.gt(after));
+    }
+    Ok(query.order_by_asc(user::Column::Id).limit(limit).all(store.reader()).await?)
+}
+
+/// Why a user is not made or changed.
+#[derive(Debug)]
+pub enum UserRefusal {
+    /// The tenant has no such user.
+    NoUser,
+    /// Another user of the tenant has this address.
+    EmailTaken,
+    /// The store could not do it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for UserRefusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Duplicate(_) => Self::EmailTaken,
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl From<sea_orm::DbErr> for UserRefusal {
+    fn from(error: sea_orm::DbErr) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+/// Makes a user.
+pub struct CreateUser {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Their id.
+    pub id: UserId,
+    /// Their address.
+    pub email: Email,
+    /// Their name.
+    pub name: Name,
+    /// Their roles.
+    pub roles: Vec<RoleName>,
+}
+
+#[async_trait]
+impl Change for CreateUser {
+    type Done = user::Model;
+    type Refusal = UserRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<user::Model>, UserRefusal> {
+        let user = user::Model {
+            tenant_id: self.permit.tenant().0,
+            id: self.id.0,
+            email: self.email.to_string(),
+            email_key: self.email.key(),
+            name: self.name.to_string(),
+            roles: roles(&self.roles),
+            active: true,
+            email_verified: false,
+            created_at: tx.now.0,
+            updated_at: tx.now.0,
+        };
+        user::Entity::insert(user.clone().into_active_model()).exec_without_returning(tx.db).await?;
+        let record = record(&self.permit, &user, "user.created");
+        Ok(Applied::recorded(user, record))
+    }
+}
+
+/// Changes a user's name or roles; what is absent stays.
+pub struct UpdateUser {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Who.
+    pub id: UserId,
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new roles, all of them.
+    pub roles: Option<Vec<RoleName>>,
+}
+
+#[async_trait]
+impl Change for UpdateUser {
+    type Done = user::Model;
+    type Refusal = UserRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<user::Model>, UserRefusal> {
+        let user = get(tx, &self.permit, self.id).await?;
+        let mut changed = user.into_active_model();
+        if let Some(name) = &self.name {
+            changed.name = Set(name.to_string());
+        }
+        if let Some(new) = &self.roles {
+            changed.roles = Set(roles(new));
+        }
+        changed.updated_at = Set(tx.now.0);
+        let user = changed.update(tx.db).await?;
+        let record = record(&self.permit, &user, "user.updated");
+        Ok(Applied::recorded(user, record))
+    }
+}
+
+/// Suspends a user, or makes them active again.
+pub struct SuspendUser {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Who.
+    pub id: UserId,
+    /// Whether they are to be active.
+    pub active: bool,
+}
+
+#[async_trait]
+impl Change for SuspendUser {
+    type Done = user::Model;
+    type Refusal = UserRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<user::Model>, UserRefusal> {
+        let user = get(tx, &self.permit, self.id).await?;
+        if user.active == self.active {
+            return Ok(Applied::unchanged(user));
+        }
+        let mut changed = user.into_active_model();
+        changed.active = Set(self.active);
+        changed.updated_at = Set(tx.now.0);
+        let user = changed.update(tx.db).await?;
+        let event = if user.active { "user.activated" } else { "user.suspended" };
+        let record = record(&self.permit, &user, event);
+        Ok(Applied::recorded(user, record))
+    }
+}
+
+/// Erases a user with their identities, for good. The audit log keeps ids only.
+pub struct DeleteUser {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Who.
+    pub id: UserId,
+}
+
+#[async_trait]
+impl Change for DeleteUser {
+    type Done = ();
+    type Refusal = UserRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, UserRefusal> {
+        let deleted = user::Entity::delete_by_id((self.permit.tenant().0, self.id.0)).exec(tx.db).await?;
+        if deleted.rows_affected == 0 {
+            return Err(UserRefusal::NoUser);
+        }
+        let nothing = serde_json::Map::new();
+        let record = self.permit.record("user", self.id.0, &nothing, "user.deleted", &nothing);
+        Ok(Applied::recorded((), record))
+    }
+}
+
+async fn get(tx: &Tx<'_>, permit: &Permit, id: UserId) -> Result<user::Model, UserRefusal> {
+    let user = user::Entity::find_by_id((permit.tenant().0, id.0)).one(tx.db).await?;
+    user.ok_or(UserRefusal::NoUser)
+}
+
+fn roles(roles: &[RoleName]) -> sea_orm::JsonValue {
+    roles.iter().map(RoleName::as_str).collect()
+}
+
+fn record(permit: &Permit, user: &user::Model, event_type: &'static str) -> Record {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        active: bool,
+        roles: &'a sea_orm::JsonValue,
+    }
+    let entry = Entry { active: user.active, roles: &user.roles };
+    permit.record("user", user.id, &entry, event_type, &entry)
+}

@@ -1,0 +1,14 @@
+//! aka knows which external accounts belong to which user.
+//!
+//! A request goes one way, with no step back: [`server`] (limits, request id) → [`api`] (who, what shape) →
+//! [`policy`] (may they) → [`domain`] (what it means) → [`store`] (committed with others) → [`api`] (answer).
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod policy;
+pub mod server;
+pub mod store;
+pub mod telemetry;

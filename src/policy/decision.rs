@@ -1,0 +1,130 @@
+//! One decision: levels from the highest down, the first that determines anything decides.
+
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Context, Entities, Entity, EntityUid, Request};
+
+use super::{
+    action::Action,
+    rules::{RuleSet, Slice},
+    schema::{BUILTIN, action_entity},
+};
+use crate::domain::ids::PolicyId;
+
+/// What is asked.
+pub struct Query<'a> {
+    /// Who.
+    pub principal: &'a EntityUid,
+    /// Does what.
+    pub action: Action,
+    /// To what.
+    pub resource: EntityUid,
+    /// In which circumstances.
+    pub context: Context,
+    /// The entities that the rules may look at.
+    pub entities: Vec<Entity>,
+}
+
+/// How a decision came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A `permit` determined it.
+    Permitted,
+    /// A `forbid` determined it.
+    Forbidden,
+    /// No rule applies, which is a no.
+    NotPermitted,
+    /// A rule could not be evaluated, which is a no.
+    Error,
+}
+
+/// A decision, and why.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// How it came out.
+    pub verdict: Verdict,
+    /// The ids of the rules that determined it.
+    pub rules: Vec<String>,
+    /// The policies to which those rules belong.
+    pub policy_ids: Vec<PolicyId>,
+    /// What those rules tell the caller.
+    pub notices: Vec<Arc<str>>,
+}
+
+impl Decision {
+    const fn undetermined(verdict: Verdict) -> Self {
+        Self { verdict, rules: Vec::new(), policy_ids: Vec::new(), notices: Vec::new() }
+    }
+
+    /// A no, because a rule could not be read or evaluated.
+    #[must_use]
+    pub const fn error() -> Self {
+        Self::undetermined(Verdict::Error)
+    }
+
+    /// Whether the answer is yes.
+    #[must_use]
+    pub fn is_permitted(&self) -> bool {
+        self.verdict == Verdict::Permitted
+    }
+}
+
+/// Decides.
+#[must_use]
+pub fn decide(rules: &RuleSet, query: Query<'_>) -> Decision {
+    let (action, action_entity) = action_entity(query.action);
+    let mut entities = query.entities;
+    entities.push(action_entity.clone());
+    let asked = Request::new(query.principal.clone(), action.clone(), query.resource, query.context, None);
+    let known = Entities::from_entities(entities, None);
+    let (asked, known) = match (asked, known) {
+        (Ok(asked), Ok(known)) => (asked, known),
+        (Err(error), _) => return failed(query.action, &error),
+        (_, Err(error)) => return failed(query.action, &error),
+    };
+    let levels = BUILTIN
+        .guard
+        .slices(query.action)
+        .iter()
+        .chain(rules.slices(query.action))
+        .chain(BUILTIN.scopes.slices(query.action));
+    levels
+        .filter_map(|level| decide_level(level, &asked, &known))
+        .next()
+        .unwrap_or(Decision::undetermined(Verdict::NotPermitted))
+}
+
+/// The decision of one level, where it makes one.
+fn decide_level(level: &Slice, asked: &Request, known: &Entities) -> Option<Decision> {
+    let response = Authorizer::new().is_authorized(asked, &level.set, known);
+    if let Some(error) = response.diagnostics().errors().next() {
+        // Cedar skips a rule that it cannot evaluate, a forbid too. Here that is a no.
+        tracing::warn!(%error, "a rule could not be evaluated, so that the request is refused");
+        return Some(Decision::undetermined(Verdict::Error));
+    }
+    let determining: Vec<_> = response.diagnostics().reason().filter_map(|id| level.rules.get(id)).collect();
+    if determining.is_empty() {
+        return None;
+    }
+    let verdict = match response.decision() {
+        cedar_policy::Decision::Allow => Verdict::Permitted,
+        cedar_policy::Decision::Deny => Verdict::Forbidden,
+    };
+    let mut decision = Decision::undetermined(verdict);
+    for rule in determining {
+        decision.rules.push(rule.statement.id().to_string());
+        decision.policy_ids.extend(rule.policy_id);
+        decision.notices.extend(rule.notice.clone());
+    }
+    decision.rules.sort();
+    decision.policy_ids.sort();
+    decision.policy_ids.dedup();
+    decision.notices.sort();
+    decision.notices.dedup();
+    Some(decision)
+}
+
+fn failed(action: Action, error: &dyn std::fmt::Display) -> Decision {
+    tracing::error!(%action, %error, "a decision could not be made, so that the request is refused");
+    Decision::undetermined(Verdict::Error)
+}

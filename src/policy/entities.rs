@@ -1,0 +1,165 @@
+//! Entities: who acts and on what, in Cedar's terms. Those of a credential are built once, when it is first seen.
+
+use std::collections::{HashMap, HashSet};
+
+use aka_entity::{identity_provider, tenant, user};
+use cedar_policy::{Entity, EntityUid, RestrictedExpression};
+use sea_orm::ActiveEnum as _;
+
+use super::schema::{TYPES, scope_uid, uid};
+use crate::domain::{
+    ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
+    scopes::Scope,
+};
+
+/// An entity that can be handed to any number of decisions.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its name.
+    pub uid: EntityUid,
+    /// Itself, with attributes and parents.
+    pub entity: Entity,
+}
+
+impl Known {
+    fn new(uid: EntityUid, attributes: HashMap<String, RestrictedExpression>, parents: HashSet<EntityUid>) -> Self {
+        let entity = Entity::new(uid.clone(), attributes, parents)
+            // Only calls of extension functions can fail, and there are none among our attributes.
+            .unwrap_or_else(|_| Entity::with_uid(uid.clone()));
+        Self { uid, entity }
+    }
+}
+
+fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+/// A set of texts, for a context or an attribute.
+pub fn texts<'a>(values: impl IntoIterator<Item = &'a str>) -> RestrictedExpression {
+    RestrictedExpression::new_set(values.into_iter().map(text))
+}
+
+fn scopes_of(scopes: &[Scope]) -> (RestrictedExpression, HashSet<EntityUid>) {
+    (texts(scopes.iter().map(|scope| scope.as_str())), scopes.iter().map(|scope| scope_uid(*scope)).collect())
+}
+
+/// A program with an API key.
+#[must_use]
+pub fn api_key(id: ApiKeyId, name: &str, scopes: &[Scope], provider: Option<IdentityProviderId>) -> Known {
+    let (scopes, parents) = scopes_of(scopes);
+    let mut attributes = HashMap::from([("name".to_owned(), text(name)), ("scopes".to_owned(), scopes)]);
+    if let Some(provider) = provider {
+        let provider = RestrictedExpression::new_entity_uid(identity_provider_uid(provider));
+        attributes.insert("identity_provider".to_owned(), provider);
+    }
+    Known::new(api_key_uid(id), attributes, parents)
+}
+
+/// A person, with what their token allows.
+#[must_use]
+pub fn user(user: &user::Model, scopes: &[Scope]) -> Known {
+    let (scopes, mut parents) = scopes_of(scopes);
+    parents.extend(role_names(user).map(|role| uid(&TYPES.role, role)));
+    let attributes = HashMap::from([
+        ("email".to_owned(), text(&user.email)),
+        ("email_verified".to_owned(), RestrictedExpression::new_bool(user.email_verified)),
+        ("name".to_owned(), text(&user.name)),
+        ("active".to_owned(), RestrictedExpression::new_bool(user.active)),
+        ("scopes".to_owned(), scopes),
+    ]);
+    Known::new(user_uid(UserId(user.id)), attributes, parents)
+}
+
+fn role_names(user: &user::Model) -> impl Iterator<Item = &str> {
+    user.roles.as_array().into_iter().flatten().filter_map(|role| role.as_str())
+}
+
+/// The subject of a token that is not linked to a user.
+#[must_use]
+pub fn subject(
+    provider: IdentityProviderId,
+    subject: &str,
+    email: Option<&str>,
+    email_verified: bool,
+    scopes: &[Scope],
+) -> Known {
+    let (scopes, parents) = scopes_of(scopes);
+    let provider_uid = RestrictedExpression::new_entity_uid(identity_provider_uid(provider));
+    let mut attributes = HashMap::from([
+        ("identity_provider".to_owned(), provider_uid),
+        ("subject".to_owned(), text(subject)),
+        ("email_verified".to_owned(), RestrictedExpression::new_bool(email_verified)),
+        ("scopes".to_owned(), scopes),
+    ]);
+    if let Some(email) = email {
+        attributes.insert("email".to_owned(), text(email));
+    }
+    Known::new(uid(&TYPES.subject, &format!("{provider}|{subject}")), attributes, parents)
+}
+
+/// Whoever works at the program's own command line: no policy is asked about them.
+#[must_use]
+pub fn operator() -> Known {
+    Known::new(uid(&TYPES.subject, "command line"), HashMap::new(), HashSet::new())
+}
+
+/// A tenant.
+#[must_use]
+pub fn tenant(tenant: &tenant::Model) -> Known {
+    let attributes = HashMap::from([
+        ("slug".to_owned(), text(&tenant.slug)),
+        ("is_master".to_owned(), RestrictedExpression::new_bool(tenant.is_master)),
+    ]);
+    Known::new(uid(&TYPES.tenant, &TenantId(tenant.id).to_string()), attributes, HashSet::new())
+}
+
+/// A provider.
+#[must_use]
+pub fn identity_provider(provider: &identity_provider::Model) -> Known {
+    described_provider(
+        IdentityProviderId(provider.id),
+        &provider.name,
+        &provider.provider_type.to_value(),
+        provider.enabled,
+    )
+}
+
+/// A provider that the tenant does not have. A request that names one is decided like any other, so that the answer
+/// tells only those something who may ask.
+#[must_use]
+pub fn unknown_identity_provider(id: IdentityProviderId) -> Known {
+    described_provider(id, "", "unknown", false)
+}
+
+fn described_provider(id: IdentityProviderId, name: &str, provider_type: &str, enabled: bool) -> Known {
+    let attributes = HashMap::from([
+        ("name".to_owned(), text(name)),
+        ("provider_type".to_owned(), text(provider_type)),
+        ("enabled".to_owned(), RestrictedExpression::new_bool(enabled)),
+    ]);
+    Known::new(identity_provider_uid(id), attributes, HashSet::new())
+}
+
+/// The name of a user.
+#[must_use]
+pub fn user_uid(id: UserId) -> EntityUid {
+    uid(&TYPES.user, &id.to_string())
+}
+
+/// The name of an API key.
+#[must_use]
+pub fn api_key_uid(id: ApiKeyId) -> EntityUid {
+    uid(&TYPES.api_key, &id.to_string())
+}
+
+/// The name of a provider.
+#[must_use]
+pub fn identity_provider_uid(id: IdentityProviderId) -> EntityUid {
+    uid(&TYPES.identity_provider, &id.to_string())
+}
+
+/// The name of a policy.
+#[must_use]
+pub fn policy_uid(id: PolicyId) -> EntityUid {
+    uid(&TYPES.policy, &id.to_string())
+}

@@ -1,0 +1,21 @@
+//! Who may do what: every request is a decision by Cedar, fail-closed.
+//!
+//! Rules stand in levels, which are evaluated from the highest down. The first level in which any rule determines an
+//! outcome decides; inside a level a `forbid` wins; where no level decides, the answer is no. From the top:
+//!
+//! 1. the built-in level `guard` (`spec/builtin.cedar`), which no tenant can overrule;
+//! 2. the tenant's own policies, one level for each priority;
+//! 3. the built-in level `scopes`, which lets a credential do what its scopes say.
+//!
+//! Nothing is parsed while a request waits. A tenant's rules are parsed and sliced by action when they are read
+//! ([`rules`]), so that a decision evaluates only rules that can apply to its action; the entities of a credential
+//! are built when it is first seen ([`entities`]).
+
+pub mod action;
+mod decision;
+pub mod entities;
+pub mod rules;
+pub mod schema;
+
+pub use action::Action;
+pub use decision::{Decision, Query, Verdict, decide};

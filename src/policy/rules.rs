@@ -1,0 +1,266 @@
+//! Rules: checking the text of one, and arranging many so that a decision looks only at those that can apply.
+
+use std::{collections::HashMap, sync::Arc};
+
+use cedar_policy::{ActionConstraint, Effect, ParseErrors, Policy, PolicyId, PolicySet, ValidationMode};
+
+use super::{action::Action, schema::VALIDATOR};
+use crate::domain::{ids, text::Description};
+
+/// The greatest length of a rule in bytes. Room for lists of names; what is longer belongs into roles and groups.
+pub const MAX_RULE_BYTES: usize = 16 * 1024;
+/// How deep brackets may nest in a rule. People write single digits.
+const MAX_NESTING: usize = 50;
+/// How many operators may follow one another in a rule: each makes the tree that is evaluated one step deeper.
+const MAX_OPERATORS: usize = 500;
+
+/// Why a text is not a rule.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RuleError {
+    /// What is wrong, in Cedar's words where it is Cedar that says so.
+    pub message: String,
+    /// How to mend it, where Cedar has an idea.
+    pub help: Option<String>,
+    /// Where: line and column from 1, in characters.
+    pub position: Option<(usize, usize)>,
+}
+
+impl RuleError {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, position: None }
+    }
+
+    fn parsing(errors: &ParseErrors, text: &str) -> Self {
+        let error: &dyn miette::Diagnostic = errors;
+        let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+        Self {
+            message: errors.to_string(),
+            help: error.help().map(|help| help.to_string()),
+            position: offset.map(|offset| position(text, offset)),
+        }
+    }
+}
+
+/// Line and column of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// Reads one statement and checks it against the schema.
+///
+/// # Errors
+///
+/// What is wrong with it, and where.
+pub fn parse_rule(text: &str) -> Result<Policy, RuleError> {
+    let mut rules = parse_rules(text)?;
+    match (rules.pop(), rules.len()) {
+        (Some(rule), 0) => Ok(rule),
+        (None, _) => Err(RuleError::new("there is no statement; a rule is one statement, permit or forbid")),
+        (Some(_), more) => Err(RuleError::new(format!(
+            "there are {} statements; a rule is one statement, so make a rule of each",
+            more + 1
+        ))),
+    }
+}
+
+/// Reads any number of statements and checks each against the schema.
+///
+/// # Errors
+///
+/// What is wrong with the first that is wrong, and where.
+pub fn parse_rules(text: &str) -> Result<Vec<Policy>, RuleError> {
+    check_depth(text)?;
+    let set: PolicySet = text.parse().map_err(|errors| RuleError::parsing(&errors, text))?;
+    if let Some(template) = set.templates().next() {
+        return Err(RuleError::new(format!(
+            "a template ({}) is not a rule: write the entities in place of ?principal and ?resource",
+            template.to_string().lines().next().unwrap_or_default()
+        )));
+    }
+    let result = VALIDATOR.validate(&set, ValidationMode::Strict);
+    if let Some(error) = result.validation_errors().next() {
+        let diagnostic: &dyn miette::Diagnostic = error;
+        let offset = diagnostic.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+        return Err(RuleError {
+            // Cedar names the statement by a number that the author has never seen.
+            message: error.to_string().split_once("`, ").map_or_else(|| error.to_string(), |(_, text)| text.to_owned()),
+            help: diagnostic.help().map(|help| help.to_string()),
+            position: offset.map(|offset| position(text, offset)),
+        });
+    }
+    // Cedar names statements policy0, policy1 ... in their order.
+    let mut rules: Vec<(usize, Policy)> = set
+        .policies()
+        .map(|rule| (rule.id().to_string().trim_start_matches("policy").parse().unwrap_or(usize::MAX), rule.clone()))
+        .collect();
+    rules.sort_by_key(|(place, _)| *place);
+    for (_, rule) in &rules {
+        if let Some(notice) = rule.annotation("notice") {
+            Description::new(notice).map_err(|reason| RuleError::new(format!("@notice {reason}")))?;
+        }
+    }
+    Ok(rules.into_iter().map(|(_, rule)| rule).collect())
+}
+
+/// Refuses a text whose tree would be so deep that walking it could exhaust the stack. Counts brackets and operators
+/// without regard to strings and comments: nobody writes so many of them there either.
+fn check_depth(text: &str) -> Result<(), RuleError> {
+    let (mut depth, mut operators) = (0_usize, 0_usize);
+    for (offset, character) in text.char_indices() {
+        match character {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            ';' => operators = 0,
+            '!' | '&' | '|' | '+' | '-' | '*' | '.' | '<' | '>' | '=' => operators += 1,
+            'i' if text[offset..].starts_with("if") => operators += 1,
+            _ => {}
+        }
+        let what = match () {
+            () if depth > MAX_NESTING => format!("brackets nest more than {MAX_NESTING} deep"),
+            () if operators > MAX_OPERATORS => format!("the statement has more than {MAX_OPERATORS} operators"),
+            () => continue,
+        };
+        return Err(RuleError {
+            message: what,
+            help: Some("write several rules, or test membership in a set, role or group".into()),
+            position: Some(position(text, offset)),
+        });
+    }
+    Ok(())
+}
+
+/// A rule that is in force, and what is said of it when it determines a decision.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The statement; its id is the rule's.
+    pub statement: Policy,
+    /// The policy that it belongs to; built-in rules belong to none.
+    pub policy_id: Option<ids::PolicyId>,
+    /// What the caller reads.
+    pub notice: Option<Arc<str>>,
+}
+
+impl Rule {
+    /// A rule of a tenant.
+    #[must_use]
+    pub fn of_tenant(
+        statement: &Policy,
+        rule_id: ids::PolicyRuleId,
+        policy_id: ids::PolicyId,
+        notice: Option<&str>,
+    ) -> Self {
+        Self {
+            notice: notice.or_else(|| statement.annotation("notice")).map(Arc::from),
+            statement: statement.new_id(PolicyId::new(rule_id.to_string())),
+            policy_id: Some(policy_id),
+        }
+    }
+
+    /// A built-in rule: its id and notice are annotations.
+    #[must_use]
+    pub fn builtin(statement: &Policy) -> Self {
+        Self {
+            statement: statement.new_id(PolicyId::new(statement.annotation("id").unwrap_or_default())),
+            policy_id: None,
+            notice: statement.annotation("notice").map(Arc::from),
+        }
+    }
+
+    /// Whether the rule can apply to an action.
+    fn concerns(&self, action: Action) -> bool {
+        let names = |name: &cedar_policy::EntityUid| {
+            let id = name.id().unescaped();
+            id == action.as_str() || id == action.scope().as_str()
+        };
+        match self.statement.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(name) => name.id().unescaped() == action.as_str(),
+            ActionConstraint::In(list) => list.iter().any(names),
+        }
+    }
+
+    /// Whether the rule's conditions speak of the resource, so that its attributes must be read before a decision.
+    fn needs_resource(&self) -> bool {
+        let statement = self.statement.to_string();
+        statement.split_once(" when ").or_else(|| statement.split_once(" unless ")).is_some_and(|_| {
+            statement.matches("resource").count() > 1
+        })
+    }
+}
+
+/// Rules of one priority.
+pub struct Level {
+    /// Absent: a built-in level.
+    pub priority: Option<i32>,
+    /// The rules.
+    pub rules: Vec<Rule>,
+}
+
+/// The rules of one level that can apply to one action.
+pub struct Slice {
+    /// The priority of the level; absent for a built-in level.
+    pub priority: Option<i32>,
+    /// For Cedar.
+    pub set: PolicySet,
+    /// What is known of each rule beside its statement.
+    pub rules: HashMap<PolicyId, Rule>,
+}
+
+/// Levels of rules, sliced by action: for each action its levels, from the highest down, without the empty ones.
+pub struct RuleSet {
+    slices: Vec<Vec<Slice>>,
+    needs_resource: Vec<bool>,
+}
+
+impl RuleSet {
+    /// Arranges levels, which come from the highest down.
+    #[must_use]
+    pub fn new(levels: Vec<Level>) -> Self {
+        let mut slices = Vec::with_capacity(Action::ALL.len());
+        let mut needs_resource = Vec::with_capacity(Action::ALL.len());
+        for action in Action::ALL {
+            let of_action: Vec<Slice> = levels.iter().filter_map(|level| Slice::new(level, *action)).collect();
+            needs_resource.push(of_action.iter().any(|slice| slice.rules.values().any(Rule::needs_resource)));
+            slices.push(of_action);
+        }
+        Self { slices, needs_resource }
+    }
+
+    /// The levels with rules that can apply to an action, from the highest down.
+    pub fn slices(&self, action: Action) -> &[Slice] {
+        // One entry an action, in the order of their numbers.
+        &self.slices[action as usize]
+    }
+
+    /// Whether a decision on this action looks at attributes of the resource.
+    #[must_use]
+    pub fn needs_resource(&self, action: Action) -> bool {
+        self.needs_resource[action as usize]
+    }
+}
+
+impl Slice {
+    fn new(level: &Level, action: Action) -> Option<Self> {
+        let mut set = PolicySet::new();
+        let mut rules = HashMap::new();
+        for rule in level.rules.iter().filter(|rule| rule.concerns(action)) {
+            // Ids are unique: primary keys of the rules' table, or checked by the test of the built-in ones.
+            if set.add(rule.statement.clone()).is_ok() {
+                rules.insert(rule.statement.id().clone(), rule.clone());
+            }
+        }
+        (!rules.is_empty()).then_some(Self { priority: level.priority, set, rules })
+    }
+}
+
+/// `permit` or `forbid`.
+#[must_use]
+pub const fn effect_name(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Permit => "permit",
+        Effect::Forbid => "forbid",
+    }
+}

@@ -1,0 +1,144 @@
+//! The Cedar schema and the built-in rules, which are part of the program: parsed once, and wrong only if the program
+//! is wrong, which a test finds out.
+
+use std::{
+    collections::HashSet,
+    sync::LazyLock,
+};
+
+use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Schema, Validator};
+
+use super::{
+    action::Action,
+    rules::{Level, Rule, RuleSet},
+};
+use crate::domain::scopes::Scope;
+
+/// The schema as its authors wrote it.
+pub const SCHEMA_TEXT: &str = include_str!("../../spec/aka.cedarschema");
+const BUILTIN_TEXT: &str = include_str!("../../spec/builtin.cedar");
+
+/// The schema.
+pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| match Schema::from_cedarschema_str(SCHEMA_TEXT) {
+    Ok((schema, _)) => schema,
+    Err(error) => unreachable!("spec/aka.cedarschema is checked by a test: {error:?}"),
+});
+
+/// Checks rules against the schema.
+pub static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| Validator::new(SCHEMA.clone()));
+
+/// The rules that every tenant has, above and below its own.
+pub struct Builtin {
+    /// Evaluated before the tenant's rules.
+    pub guard: RuleSet,
+    /// Evaluated after the tenant's rules.
+    pub scopes: RuleSet,
+}
+
+/// The built-in rules.
+pub static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
+    let level = |name: &str| {
+        let rules = match BUILTIN_TEXT.parse::<PolicySet>() {
+            Ok(policies) => policies,
+            Err(error) => unreachable!("spec/builtin.cedar is checked by a test: {error:?}"),
+        };
+        let rules = rules.policies().filter(|policy| policy.annotation("level") == Some(name)).map(Rule::builtin);
+        RuleSet::new(vec![Level { priority: None, rules: rules.collect() }])
+    };
+    Builtin { guard: level("guard"), scopes: level("scopes") }
+});
+
+/// The types of entities.
+pub struct TypeNames {
+    pub api_key: EntityTypeName,
+    pub user: EntityTypeName,
+    pub subject: EntityTypeName,
+    pub scope: EntityTypeName,
+    pub role: EntityTypeName,
+    pub tenant: EntityTypeName,
+    pub identity_provider: EntityTypeName,
+    pub policy: EntityTypeName,
+    pub action: EntityTypeName,
+}
+
+/// The types of entities, parsed once.
+pub static TYPES: LazyLock<TypeNames> = LazyLock::new(|| {
+    let name = |text: &str| match text.parse() {
+        Ok(name) => name,
+        Err(_) => unreachable!("{text} is the name of a type"),
+    };
+    TypeNames {
+        api_key: name("ApiKey"),
+        user: name("User"),
+        subject: name("Subject"),
+        scope: name("Scope"),
+        role: name("Role"),
+        tenant: name("Tenant"),
+        identity_provider: name("IdentityProvider"),
+        policy: name("Policy"),
+        action: name("Action"),
+    }
+});
+
+/// An entity's name: its type and its id.
+#[must_use]
+pub fn uid(type_name: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
+}
+
+/// The entities of the actions, each in its group, in the order of [`Action::ALL`].
+static ACTIONS: LazyLock<Vec<(EntityUid, Entity)>> = LazyLock::new(|| {
+    let entity = |action: &Action| {
+        let name = uid(&TYPES.action, action.as_str());
+        let group = uid(&TYPES.action, action.scope().as_str());
+        (name.clone(), Entity::new_no_attrs(name, HashSet::from([group])))
+    };
+    Action::ALL.iter().map(entity).collect()
+});
+
+/// The entity of an action.
+#[must_use]
+pub fn action_entity(action: Action) -> &'static (EntityUid, Entity) {
+    // The list has an entry for each action, in the order of their numbers.
+    &ACTIONS[action as usize]
+}
+
+/// The entity's name of a scope.
+#[must_use]
+pub fn scope_uid(scope: Scope) -> EntityUid {
+    uid(&TYPES.scope, scope.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use cedar_policy::ValidationMode;
+
+    use super::*;
+
+    #[test]
+    fn the_built_in_rules_hold_against_the_schema() {
+        let policies: PolicySet = BUILTIN_TEXT.parse().expect("spec/builtin.cedar parses");
+        let result = VALIDATOR.validate(&policies, ValidationMode::Strict);
+        let errors: Vec<_> = result.validation_errors().map(ToString::to_string).collect();
+        assert_eq!(errors, Vec::<String>::new());
+        assert_eq!(policies.policies().count(), Scope::ALL.len() + 2);
+    }
+
+    #[test]
+    fn the_schema_has_exactly_the_actions_and_groups_of_the_program() {
+        let names = |uids: Vec<EntityUid>| {
+            let mut names: Vec<_> = uids.iter().map(|uid| uid.id().unescaped().to_owned()).collect();
+            names.sort();
+            names
+        };
+        let mut expected: Vec<_> = Action::ALL.iter().map(|a| a.as_str().to_owned()).collect();
+        expected.extend(Scope::ALL.iter().map(|s| s.as_str().to_owned()));
+        expected.sort();
+        assert_eq!(names(SCHEMA.actions().cloned().collect()), expected);
+        for action in Action::ALL {
+            let (name, entity) = action_entity(*action);
+            assert_eq!(&entity.uid(), name);
+            assert_eq!(name.id().unescaped(), action.as_str());
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A change, as a value: what it asserts, what rows it writes, and what it leaves in the audit log and the outbox.
+//!
+//! Every change to the data goes through one queue ([`super::writer`]) and is committed together with others that
+//! wait at the same time. To add a kind of change, write a struct with what it needs and implement [`Change::apply`]
+//! for it, in the file of the resource that it changes. The writer does the rest: the transaction, the isolation from
+//! other changes in it, the audit entry, the event, and the answer after the commit.
+
+use aka_entity::audit_log_entry::ActorType;
+use async_trait::async_trait;
+use sea_orm::DatabaseTransaction;
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::{clock::Timestamp, domain::ids::TenantId};
+
+/// One kind of change.
+#[async_trait]
+pub trait Change: Send + Sync + Sized + 'static {
+    /// What the caller gets when the change is committed.
+    type Done: Send + 'static;
+    /// Why the change was not made. Nothing of a refused change stays in the database.
+    type Refusal: From<StoreError> + Send + 'static;
+
+    /// Checks what the change asserts and writes its rows, inside the transaction of a batch.
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, Self::Refusal>;
+
+    /// Does the same for many changes of this kind in fewer statements, with an outcome for each, in their order.
+    /// `None`: this kind has no such way, and they are applied one by one.
+    ///
+    /// # Errors
+    ///
+    /// Where a statement fails for all of them; they are then applied one by one, so that each gets its own outcome.
+    async fn apply_many(changes: &[&Self], tx: &Tx<'_>) -> Result<Option<Vec<Outcome<Self>>>, StoreError> {
+        let _ = (changes, tx);
+        Ok(None)
+    }
+}
+
+/// What became of one change.
+pub type Outcome<C> = Result<Applied<<C as Change>::Done>, <C as Change>::Refusal>;
+
+/// The transaction in which a change is applied.
+pub struct Tx<'a> {
+    /// For statements.
+    pub db: &'a DatabaseTransaction,
+    /// The time of everything that is written in this transaction.
+    pub now: Timestamp,
+}
+
+/// What a change did.
+pub struct Applied<T> {
+    pub(super) done: T,
+    pub(super) record: Option<Record>,
+    pub(super) new_version_of: Option<TenantId>,
+}
+
+impl<T> Applied<T> {
+    /// The change was made: this is its audit entry and its event.
+    pub const fn recorded(done: T, record: Record) -> Self {
+        Self { done, record: Some(record), new_version_of: None }
+    }
+
+    /// Nothing had to be changed, so that there is nothing to record.
+    pub const fn unchanged(done: T) -> Self {
+        Self { done, record: None, new_version_of: None }
+    }
+
+    /// The change concerns what nodes keep in memory for this tenant: they are told to read it again.
+    #[must_use]
+    pub const fn in_memory_of_nodes(mut self, tenant: TenantId) -> Self {
+        self.new_version_of = Some(tenant);
+        self
+    }
+}
+
+/// The audit entry of a change, and its event.
+pub struct Record {
+    /// In whose audit log it stands.
+    pub tenant: TenantId,
+    /// Who did it: the id of a key, or the name of a subject.
+    pub actor_id: String,
+    /// What kind of credential they used.
+    pub actor_type: ActorType,
+    /// The operation.
+    pub action: &'static str,
+    /// What kind of thing was changed.
+    pub resource_type: &'static str,
+    /// Which one.
+    pub resource_id: Uuid,
+    /// What else the audit entry says, as JSON. Ids, no personal data: entries outlive the erasure of a user.
+    pub metadata: String,
+    /// Which rules allowed it.
+    pub reasoning: String,
+    /// What kind of event it is, e.g. `identity.linked`.
+    pub event_type: &'static str,
+    /// What the event says, as JSON.
+    pub payload: String,
+}

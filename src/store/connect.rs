@@ -1,0 +1,127 @@
+//! Opening a database: its address, and the settings that durability and speed need.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+
+use super::StoreError;
+
+/// How long a request waits for a connection before it is told that the database is away. Short, so that callers
+/// learn within a second that the database has gone.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(800);
+/// How long PostgreSQL works on one statement, and SQLite waits for another process's lock.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that has rested this long is tested before it is used, so that those that died while the database was
+/// away answer nobody. Testing each time would cost a round trip a query.
+const TEST_WHEN_IDLE_FOR: Duration = Duration::from_millis(500);
+/// Connections for reading. A query takes the database a fraction of a millisecond, so that a few keep two cores busy.
+const READERS: u32 = 10;
+/// Memory for pages in each connection to SQLite: negative, so in KiB.
+const SQLITE_CACHE_KIB: &str = "-8192";
+
+/// The address of a database: `sqlite://path` or `postgres://user:password@host/database`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    fn is_sqlite(&self) -> bool {
+        self.0.starts_with("sqlite:")
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains(":memory:") || text.contains("mode=memory") {
+            return Err("a database in memory would be lost with each connection; name a file".into());
+        }
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            if path.trim_start_matches("//").is_empty() {
+                return Err("the path of the SQLite file is missing, as in sqlite://aka.db".into());
+            }
+            return Ok(Self(text.into()));
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self(text.into()));
+        }
+        Err("must begin with sqlite:// or postgres://".into())
+    }
+}
+
+/// Without user and password: this form is for logs.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.0.split_once('?').map_or(self.0.as_str(), |(url, _)| url);
+        match (url.split_once("://"), url.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) if !self.is_sqlite() => write!(f, "{scheme}://***@{host}"),
+            _ => f.write_str(url),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+/// One connection writes; the others read.
+pub struct Connections {
+    pub reader: DatabaseConnection,
+    pub writer: DatabaseConnection,
+}
+
+/// Opens the connections.
+pub async fn open(url: &DatabaseUrl) -> Result<Connections, StoreError> {
+    let writer = Database::connect(options(url, 1)).await?;
+    let reader = Database::connect(options(url, READERS)).await?;
+    Ok(Connections { reader, writer })
+}
+
+/// Opens a connection for changing tables, and holds a lock on PostgreSQL so that nodes that start together take
+/// turns. SQLite takes turns by itself: every step is one transaction of its only writer.
+pub async fn for_migration(url: &DatabaseUrl) -> Result<DatabaseConnection, StoreError> {
+    /// The number is any that no other program uses as an advisory lock.
+    const TURN: &str = "SELECT pg_advisory_lock(7205131894)";
+    let db = Database::connect(options(url, 1)).await?;
+    if !url.is_sqlite() {
+        // The lock belongs to the connection, and goes with it. A node may wait longer than a statement takes.
+        use sea_orm::ConnectionTrait as _;
+        db.execute_unprepared("SET statement_timeout = 0").await?;
+        db.execute_unprepared(TURN).await?;
+    }
+    Ok(db)
+}
+
+fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url.0.clone());
+    options
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire_if_idle_for(TEST_WHEN_IDLE_FOR)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(STATEMENT_TIMEOUT)
+                .pragma("cache_size", SQLITE_CACHE_KIB)
+                .pragma("temp_store", "memory")
+                .optimize_on_close(true, None)
+        })
+        .map_sqlx_postgres_opts(|postgres| {
+            postgres.application_name("aka").options([
+                ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
+                ("synchronous_commit", "on".to_owned()),
+                ("timezone", "UTC".to_owned()),
+            ])
+        });
+    options
+}

@@ -1,0 +1,80 @@
+//! What can go wrong with the store, as far as a caller can do something about it.
+
+use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
+
+/// Why the store did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, is full, or did not answer in time. Whether a change that was under way has
+    /// been made is not known: the caller may send it again.
+    #[error("the database cannot be used at the moment: {0}")]
+    Unavailable(String),
+    /// More changes are waiting than the queue holds.
+    #[error("too many changes are waiting to be written")]
+    Overloaded,
+    /// A row with this key is there already.
+    #[error("a unique index refused a row: {0}")]
+    Duplicate(String),
+    /// Another row points at this one, or the row that this one points at is not there.
+    #[error("a foreign key refused a change: {0}")]
+    Reference(String),
+    /// Anything else is a fault of this program.
+    #[error("the database refused a statement: {0}")]
+    Fault(String),
+}
+
+impl StoreError {
+    /// Whether a unique index refused a row.
+    #[must_use]
+    pub const fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Duplicate(_))
+    }
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(what)) => return Self::Duplicate(what),
+            Some(SqlErr::ForeignKeyConstraintViolation(what)) => return Self::Reference(what),
+            _ => {}
+        }
+        match &error {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(error.to_string()),
+            DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
+                if passes(cause) {
+                    Self::Unavailable(error.to_string())
+                } else {
+                    Self::Fault(error.to_string())
+                }
+            }
+            _ => Self::Fault(error.to_string()),
+        }
+    }
+}
+
+/// Whether the cause may go away by itself, so that the same statement can succeed later.
+fn passes(cause: &sqlx::Error) -> bool {
+    match cause {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| passing_code(&code)),
+        _ => false,
+    }
+}
+
+/// PostgreSQL's codes have five characters (its manual, appendix A); SQLite's are numbers
+/// (its "Result and Error Codes"), of which the low byte is the primary code.
+fn passing_code(code: &str) -> bool {
+    if code.len() == 5 {
+        // Connection exceptions, transaction rollback (deadlock, serialization), insufficient resources, operator
+        // intervention (shutdown, statement_timeout), system errors, and a standby that was asked to write.
+        return ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "25006";
+    }
+    let Ok(code) = code.parse::<u32>() else { return false };
+    // BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.
+    matches!(code & 0xff, 5 | 6 | 7 | 8 | 10 | 13 | 14)
+}

@@ -1,0 +1,117 @@
+//! The store: opening a database, reading from it, and the one way of writing to it.
+//!
+//! The rest of the program sees one [`Store`], whether SQLite or PostgreSQL is behind it. It reads through
+//! [`Store::reader`], and it changes things only by handing over a [`Change`] ([`change`] says what that is,
+//! [`writer`] how many of them share a commit).
+
+pub mod change;
+mod connect;
+mod error;
+mod records;
+pub mod rows;
+mod writer;
+
+use std::sync::Arc;
+
+pub use change::{Applied, Change, Record, Tx};
+pub use connect::DatabaseUrl;
+pub use error::StoreError;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm_migration::MigratorTrait;
+
+use crate::domain::ids::TenantId;
+use writer::Writer;
+
+/// What the store tells after a commit and before anybody is answered: that what nodes keep in memory for a tenant
+/// has a new version.
+pub type OnNewVersion = Arc<dyn Fn(TenantId, i64) + Send + Sync>;
+
+/// A database with its queue of changes.
+#[derive(Clone)]
+pub struct Store {
+    reader: DatabaseConnection,
+    writer: Writer,
+}
+
+impl Store {
+    /// Opens a database. Its tables must be there: see [`migrate`].
+    ///
+    /// # Errors
+    ///
+    /// Where the database cannot be reached.
+    pub async fn open(url: &DatabaseUrl, on_new_version: OnNewVersion) -> Result<Self, StoreError> {
+        let connections = connect::open(url).await?;
+        let writer = Writer::start(connections.writer, on_new_version);
+        Ok(Self { reader: connections.reader, writer })
+    }
+
+    /// For queries. Reads do not wait for writes on either database.
+    #[must_use]
+    pub const fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// Carries out a change. When this returns a success, the change is durable, together with its audit entry and
+    /// its event.
+    ///
+    /// # Errors
+    ///
+    /// The change's own refusals, and those of the store: [`StoreError`].
+    pub async fn write<C: Change>(&self, change: C) -> Result<C::Done, C::Refusal> {
+        self.writer.write(change).await
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    ///
+    /// Where it gives none.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.reader.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Ends the writer when everything in its queue is committed, then closes the connections.
+    pub async fn close(self) {
+        self.writer.finish().await;
+        if let Err(error) = self.reader.close().await {
+            tracing::warn!(%error, "the connections to the database did not close cleanly");
+        }
+    }
+}
+
+/// Brings the tables to this program's version. Nodes that start together wait for one another.
+///
+/// # Errors
+///
+/// Where the database cannot be reached, or a step fails; on PostgreSQL and SQLite a failed step leaves nothing behind.
+pub async fn migrate(url: &DatabaseUrl) -> Result<(), StoreError> {
+    let db = connect::for_migration(url).await?;
+    let outcome = aka_migration::Migrator::up(&db, None).await;
+    db.close().await?;
+    Ok(outcome?)
+}
+
+/// Takes the last `steps` steps of the tables' history back (all of them, when none is given), with all data in them.
+///
+/// # Errors
+///
+/// As for [`migrate`].
+pub async fn migrate_down(url: &DatabaseUrl, steps: Option<u32>) -> Result<(), StoreError> {
+    let db = connect::for_migration(url).await?;
+    let outcome = aka_migration::Migrator::down(&db, steps).await;
+    db.close().await?;
+    Ok(outcome?)
+}
+
+/// The names of the steps that the tables' history has and this database lacks.
+///
+/// # Errors
+///
+/// Where the database cannot be reached.
+pub async fn pending_migrations(url: &DatabaseUrl) -> Result<Vec<String>, StoreError> {
+    let db = connect::for_migration(url).await?;
+    let pending = aka_migration::Migrator::get_pending_migrations(&db).await;
+    db.close().await?;
+    Ok(pending?.iter().map(|step| step.name().to_owned()).collect())
+}

@@ -1,0 +1,97 @@
+//! The program under test: run once for its output, or as a server that goes on.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+use super::child::{Child, Start};
+
+/// Where the program is.
+pub fn path() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_aka"))
+}
+
+/// Removes the settings that a developer may have in their shell.
+fn without_settings(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let of_aka = name.to_str().is_some_and(|name| name.starts_with("AKA_") || name == "DATABASE_URL");
+        if of_aka {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// What a run of the program left.
+#[derive(Debug)]
+pub struct Run {
+    /// 0 says that it did what it was asked.
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    /// Its output, where it did what it was asked.
+    #[track_caller]
+    pub fn succeeded(self) -> String {
+        assert_eq!(self.status, 0, "the program failed: {}{}", self.stdout, self.stderr);
+        self.stdout
+    }
+
+    /// Its output as JSON.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        let output = self.succeeded();
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
+    }
+
+    /// What it told a person, where it refused.
+    #[track_caller]
+    pub fn failed(self) -> String {
+        assert_ne!(self.status, 0, "the program accepted this: {}{}", self.stdout, self.stderr);
+        self.stderr
+    }
+}
+
+/// Runs the program to its end.
+pub fn run(arguments: &[&str]) -> Run {
+    run_with(arguments, &[])
+}
+
+/// Runs the program to its end, with settings in its environment.
+pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+    let mut command = Command::new(path());
+    without_settings(&mut command);
+    let output = command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the program has been built by cargo and can be run");
+    Run {
+        status: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Starts the program as one that goes on until it is stopped by SIGTERM; its log goes to the file `log`.
+pub fn start(arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Child {
+    let child = Start::new("TERM", log, path(), arguments)
+        .environment(|command| {
+            without_settings(command);
+            command.envs(environment.iter().copied());
+        })
+        .spawn();
+    // The guard's own line, with the process id.
+    child.line();
+    child
+}
+
+/// A file of the project.
+pub fn project_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
