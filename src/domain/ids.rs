@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
+    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
 };
 use serde::{Deserialize, Serialize, de};
 use serde_json::Value;
@@ -21,7 +21,7 @@ fn parse(text: &str) -> Result<Uuid, String> {
         return Ok(id);
     }
     let shown: String = text.chars().take(64).collect();
-    Err(format!("\"{}\" is not a UUID like 018f2a4e-7c3b-7e21-9d55-0c4f8b1a2d3e", shown.escape_debug()))
+    Err(format!("must be a UUID like 018f2a4e-7c3b-7e21-9d55-0c4f8b1a2d3e, but is \"{}\"", shown.escape_debug()))
 }
 
 macro_rules! ids {
@@ -92,9 +92,11 @@ macro_rules! ids {
             }
         }
 
-        impl ParseFromParameter for $name {
-            fn parse_from_parameter(value: &str) -> ParseResult<Self> {
-                parse(value).map(Self).map_err(ParseError::custom)
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                parse(text).map(Self)
             }
         }
 

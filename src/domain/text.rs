@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt};
 use email_address::{EmailAddress, Options};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
+    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
 };
 use serde::{Deserialize, Serialize, de};
 use serde_json::Value;
@@ -151,12 +151,6 @@ macro_rules! texts {
         impl ParseFromJSON for $name {
             fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
                 serde_json::from_value(value.unwrap_or_default()).map_err(ParseError::custom)
-            }
-        }
-
-        impl ParseFromParameter for $name {
-            fn parse_from_parameter(value: &str) -> ParseResult<Self> {
-                Self::new(value).map_err(ParseError::custom)
             }
         }
 

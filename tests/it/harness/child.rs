@@ -12,7 +12,10 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
     thread,
     time::Duration,
 };
@@ -29,8 +32,9 @@ child=$!
 echo "$child"
 { cat; kill -s "$signal" "$child"; sleep 15; kill -s KILL "$child"; } <&3 >/dev/null 2>&1 &
 wait "$child"
-echo "exit status $?"
-trap '' TERM
+status=$?
+trap '' PIPE TERM
+echo "exit status $status"
 kill -s TERM 0
 "#;
 
@@ -61,8 +65,15 @@ impl Start {
         I::Item: AsRef<OsStr>,
     {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", GUARD, "guard", signal]).arg(program).args(arguments).process_group(0);
-        Self { command, log: log.to_owned() }
+        command
+            .args(["-c", GUARD, "guard", signal])
+            .arg(program)
+            .args(arguments)
+            .process_group(0);
+        Self {
+            command,
+            log: log.to_owned(),
+        }
     }
 
     /// With another environment.
@@ -73,7 +84,11 @@ impl Start {
 
     /// Starts it.
     pub fn spawn(mut self) -> Child {
-        let log = File::options().create(true).append(true).open(&self.log).expect("a file for the log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("a file for the log");
         let mut guard = self
             .command
             .stdin(Stdio::piped())
@@ -91,7 +106,11 @@ impl Start {
             }
             let _ = guard.wait();
         });
-        Child { stop, lines, log: self.log }
+        Child {
+            stop,
+            lines: Mutex::new(lines),
+            log: self.log,
+        }
     }
 }
 
@@ -99,19 +118,26 @@ impl Start {
 pub struct Child {
     /// Closing it stops the child.
     stop: Option<ChildStdin>,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     log: PathBuf,
 }
 
 impl Child {
     /// The next line that the child writes to its standard output; the first is its process id.
     pub fn line(&self) -> String {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.receive() {
             Ok(line) if line.starts_with("exit status ") => panic!("the process ended: {line}\n{}", self.log()),
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => panic!("the process wrote no line for {PATIENCE:?}\n{}", self.log()),
             Err(RecvTimeoutError::Disconnected) => panic!("the process has ended\n{}", self.log()),
         }
+    }
+
+    fn receive(&self) -> Result<String, RecvTimeoutError> {
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(PATIENCE)
     }
 
     /// What it has written to its standard error so far.
@@ -132,7 +158,7 @@ impl Child {
         self.ask_to_stop();
         let mut rest = Vec::new();
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.receive() {
                 Ok(line) => match line.strip_prefix("exit status ") {
                     Some(status) => return (rest, status.parse().expect("a status is a number")),
                     None => rest.push(line),
@@ -153,7 +179,11 @@ pub struct Directory {
 impl Directory {
     /// A new, empty directory.
     pub fn new() -> Self {
-        let path = tempfile::Builder::new().prefix("aka-test-").tempdir().expect("a directory for temporary files").keep();
+        let path = tempfile::Builder::new()
+            .prefix("aka-test-")
+            .tempdir()
+            .expect("a directory for temporary files")
+            .keep();
         let mut sweeper = Command::new("/bin/sh")
             .args(["-c", SWEEPER, "sweeper"])
             .arg(&path)

@@ -50,13 +50,30 @@ impl Cluster {
         }
         let made = programs
             .command(&programs.initdb)
-            .args(["--username=aka", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--pgdata"])
+            .args([
+                "--username=aka",
+                "--auth=trust",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--pgdata",
+            ])
             .arg(&data)
             .output()
             .expect("initdb can be run");
-        assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "initdb failed: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let port = free_port();
-        let mut cluster = Self { programs, directory, port, running: None, databases: AtomicU32::new(0) };
+        let mut cluster = Self {
+            programs,
+            directory,
+            port,
+            running: None,
+            databases: AtomicU32::new(0),
+        };
         cluster.resume().await;
         cluster
     }
@@ -91,7 +108,9 @@ impl Cluster {
         server.line();
         let address = self.address("postgres");
         eventually(START_WITHIN, "PostgreSQL takes connections", async || {
-            connect(&address).await.map_err(|error| format!("{error}\n{}", server.log()))
+            connect(&address)
+                .await
+                .map_err(|error| format!("{error}\n{}", server.log()))
         })
         .await;
         self.running = Some(server);
@@ -106,7 +125,9 @@ impl Cluster {
     pub async fn new_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let db = connect(&self.address("postgres")).await.expect("the server is running");
-        db.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a database can be made");
+        db.execute_unprepared(&format!("CREATE DATABASE {name}"))
+            .await
+            .expect("a database can be made");
         db.close().await.expect("a connection can be closed");
         self.address(&name)
     }
@@ -114,7 +135,10 @@ impl Cluster {
 
 async fn connect(address: &str) -> Result<DatabaseConnection, String> {
     let mut options = ConnectOptions::new(address);
-    options.max_connections(1).connect_timeout(Duration::from_secs(1)).sqlx_logging(false);
+    options
+        .max_connections(1)
+        .connect_timeout(Duration::from_secs(1))
+        .sqlx_logging(false);
     Database::connect(options).await.map_err(|error| error.to_string())
 }
 
@@ -134,7 +158,9 @@ struct Programs {
 
 impl Programs {
     fn find() -> Self {
-        let in_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+        let in_path = env::var_os("PATH")
+            .map(|path| env::split_paths(&path).collect::<Vec<_>>())
+            .unwrap_or_default();
         let directory = in_path
             .into_iter()
             .chain(packaged())
@@ -143,7 +169,11 @@ impl Programs {
                 "the tests need the programs of a PostgreSQL server, `initdb` and `postgres`, in PATH or below \
                  /usr/lib/postgresql; on Debian and Ubuntu install them with `apt-get install postgresql`",
             );
-        Self { initdb: directory.join("initdb"), postgres: directory.join("postgres"), run_as: other_than_root() }
+        Self {
+            initdb: directory.join("initdb"),
+            postgres: directory.join("postgres"),
+            run_as: other_than_root(),
+        }
     }
 
     fn command(&self, program: &Path) -> Command {
@@ -174,7 +204,9 @@ fn packaged() -> Vec<PathBuf> {
 /// The user that the Debian package makes, or else nobody in particular; `None` where this process is not root.
 fn other_than_root() -> Option<(u32, u32)> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let is_root = status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    let is_root = status
+        .lines()
+        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
     if !is_root {
         return None;
     }

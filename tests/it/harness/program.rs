@@ -18,7 +18,9 @@ pub fn path() -> &'static Path {
 /// Removes the settings that a developer may have in their shell.
 fn without_settings(command: &mut Command) {
     for (name, _) in env::vars_os() {
-        let of_aka = name.to_str().is_some_and(|name| name.starts_with("AKA_") || name == "DATABASE_URL");
+        let of_aka = name
+            .to_str()
+            .is_some_and(|name| name.starts_with("AKA_") || name == "DATABASE_URL");
         if of_aka {
             command.env_remove(name);
         }
@@ -52,7 +54,11 @@ impl Run {
     /// What it told a person, where it refused.
     #[track_caller]
     pub fn failed(self) -> String {
-        assert_ne!(self.status, 0, "the program accepted this: {}{}", self.stdout, self.stderr);
+        assert_ne!(
+            self.status, 0,
+            "the program accepted this: {}{}",
+            self.stdout, self.stderr
+        );
         self.stderr
     }
 }

@@ -1,0 +1,171 @@
+//! From the credential of a request to its caller.
+//!
+//! The order is that of the contract: the credential first (401), then the tenant header (400 where it is none, 403
+//! where it is another tenant's), and only then anything else of the request.
+
+use poem::{Request, RequestBody};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaParamIn, MetaSchemaRef, MetaSecurityScheme, Registry},
+    types::Type as _,
+};
+
+use super::{
+    App,
+    error::{Error, In},
+};
+use crate::domain::{
+    caller::{self, On, Permit},
+    ids::TenantId,
+};
+use crate::policy::Action;
+
+const API_KEY: &str = "X-API-Key";
+const TENANT: &str = "X-Tenant-ID";
+
+/// The caller of an operation, and its parameter `X-Tenant-ID`.
+pub struct Caller(pub caller::Caller);
+
+impl Caller {
+    /// The tenant.
+    #[must_use]
+    pub fn tenant_id(&self) -> TenantId {
+        self.0.tenant_id()
+    }
+
+    /// Asks policy.
+    ///
+    /// # Errors
+    ///
+    /// Where policy says no.
+    pub async fn may(&self, app: &App, action: Action, on: On) -> Result<Permit, caller::Refusal> {
+        self.0.may(&app.store, action, on).await
+    }
+
+    async fn of(request: &Request) -> Result<Self, Error> {
+        let app: &App = request
+            .extensions()
+            .get()
+            .ok_or_else(|| Error::Internal { reason: "the request has no application".into() })?;
+        let key = header(request, API_KEY)?;
+        let bearer = bearer(request)?;
+        let (key, token) = match (key, bearer) {
+            (Some(key), None) => (Some(key), None),
+            (None, Some(token)) => (None, Some(token)),
+            (Some(_), Some(_)) => {
+                return Err(Error::Unauthenticated {
+                    reason: "two_credentials",
+                    message: "The request has both X-API-Key and Authorization. Send one of them.".into(),
+                });
+            }
+            (None, None) => {
+                return Err(Error::Unauthenticated {
+                    reason: "missing_credential",
+                    message: "The request has no credential. Send an API key in X-API-Key, or a token in Authorization: Bearer.".into(),
+                });
+            }
+        };
+        if let Some(key) = key {
+            let caller = app.api_keys.authenticate(&app.store, &app.tenants, key).await?;
+            return if tenant(request)? == caller.tenant_id() { Ok(Self(caller)) } else { Err(Error::TenantMismatch) };
+        }
+        // Only its tenant knows who issues a token, so that the header must be read first.
+        let tenant = tenant(request)?;
+        let token = token.unwrap_or_default();
+        Ok(Self(app.tokens.authenticate(&app.store, &app.tenants, tenant, token).await?))
+    }
+}
+
+/// A header that must be there at most once.
+fn header<'a>(request: &'a Request, name: &'static str) -> Result<Option<&'a str>, Error> {
+    let mut values = request.headers().get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Error::field(In::Header, name, "is there twice"));
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Some(text.trim())),
+        Err(_) => Err(Error::field(In::Header, name, "has characters other than visible ASCII")),
+    }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 §2.1). The scheme's case does not matter (RFC 9110 §11.1).
+fn bearer(request: &Request) -> Result<Option<&str>, Error> {
+    let Some(value) = header(request, "Authorization")? else {
+        return Ok(None);
+    };
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(Some(token.trim())),
+        _ => Err(Error::Unauthenticated {
+            reason: "unknown_scheme",
+            message: "The header Authorization must be `Bearer` and a token.".into(),
+        }),
+    }
+}
+
+fn tenant(request: &Request) -> Result<TenantId, Error> {
+    let value = header(request, TENANT)?;
+    let value = value.ok_or_else(|| Error::field(In::Header, TENANT, "is missing; it is the id of the tenant"))?;
+    value.parse().map_err(|reason: String| Error::field(In::Header, TENANT, reason))
+}
+
+impl<'a> ApiExtractor<'a> for Caller {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme, ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = true;
+
+    type ParamType = TenantId;
+    type ParamRawType = TenantId;
+
+    fn register(registry: &mut Registry) {
+        const NONE: MetaSecurityScheme = MetaSecurityScheme {
+            ty: "",
+            description: None,
+            name: None,
+            key_in: None,
+            scheme: None,
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        registry.create_security_scheme("apiKey", MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some("An API key of the tenant, as the answer that created it showed it: `aka_...`."),
+            name: Some(API_KEY),
+            key_in: Some("header"),
+            ..NONE
+        });
+        registry.create_security_scheme("bearerToken", MetaSecurityScheme {
+            ty: "http",
+            description: Some(
+                "A JWT of an issuer that the tenant has configured: an identity provider whose `config` has `issuer`, \
+                 `audience` and either `jwks_uri` or `jwks`. What it may do is what its `scope` claim says, and what \
+                 policies permit.",
+            ),
+            scheme: Some("bearer"),
+            bearer_format: Some("JWT"),
+            ..NONE
+        });
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec!["apiKey", "bearerToken"]
+    }
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(TenantId::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<TenantId>,
+    ) -> poem::Result<Self> {
+        Ok(Self::of(request).await?)
+    }
+}

@@ -1,0 +1,179 @@
+//! JSON in and JSON out.
+//!
+//! A body is read with a limit, and strictly: an unknown or doubled field, or a number where a text belongs, is an
+//! error that names the field. The types say what is read (serde) and what the document tells (poem-openapi); the
+//! tests of the document hold the two together.
+
+use poem::{Body as RawBody, IntoResponse, Request, RequestBody, Response, error::ReadBodyError};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions,
+    payload::{Payload, ParsePayload},
+    registry::{MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    types::Type,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::error::{Error, In};
+
+/// The media type of everything.
+pub const JSON: &str = "application/json";
+/// The size of a body at most, in bytes. The largest useful one, a provider with inline keys, has half of it.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// The same where the body is a set of policies.
+pub const MAX_POLICY_BODY_BYTES: usize = 1024 * 1024;
+
+/// A request's body.
+pub struct Body<T, const MAX_BYTES: usize = MAX_BODY_BYTES>(pub T);
+
+impl<T: Type, const MAX: usize> Payload for Body<T, MAX> {
+    const CONTENT_TYPE: &'static str = JSON;
+
+    fn check_content_type(content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        essence == JSON || (essence.starts_with("application/") && essence.ends_with("+json"))
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Type + DeserializeOwned, const MAX: usize> ParsePayload for Body<T, MAX> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(_: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let bytes = body.take()?.into_bytes_limit(MAX).await.map_err(|error| match error {
+            ReadBodyError::PayloadTooLarge => Error::PayloadTooLarge { max_bytes: MAX },
+            other => Error::MalformedJson { reason: format!("it could not be read: {other}") },
+        })?;
+        Ok(parse(&bytes).map(Self)?)
+    }
+}
+
+/// Reads JSON.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    if bytes.is_empty() {
+        return Err(Error::MalformedJson { reason: "it is empty".into() });
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        if cause.is_data() {
+            let (field, reason) = describe(path, &cause);
+            Error::field(In::Body, field, reason)
+        } else {
+            Error::MalformedJson { reason: cause.to_string() }
+        }
+    })?;
+    json.end().map_err(|error| Error::MalformedJson { reason: error.to_string() })?;
+    Ok(value)
+}
+
+/// The field that is wrong, and what is wrong with it, from serde's words.
+fn describe(path: String, cause: &serde_json::Error) -> (String, String) {
+    let text = cause.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let named = |what: &str| {
+        let name = text.strip_prefix(what)?.split('`').next()?;
+        Some(if path == "." { name.to_owned() } else { format!("{path}.{name}") })
+    };
+    if let Some(field) = named("missing field `") {
+        return (field, "is missing".into());
+    }
+    if let Some((_, known)) = text.split_once(", expected ").filter(|_| text.starts_with("unknown field `")) {
+        let field = text.split('`').nth(1).unwrap_or_default();
+        let prefix = path.strip_suffix(field).unwrap_or(&path).trim_matches('.');
+        let field = if prefix.is_empty() { field.to_owned() } else { format!("{prefix}.{field}") };
+        return (field, format!("is not known; expected {known}"));
+    }
+    if let Some(field) = named("duplicate field `") {
+        return (field, "is there twice".into());
+    }
+    let field = if path == "." { String::new() } else { path };
+    if let Some((found, expected)) = text.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
+        return (field, format!("must be {expected}, but is {found}"));
+    }
+    (field, text.to_owned())
+}
+
+impl<'a, T: Type + DeserializeOwned, const MAX: usize> ApiExtractor<'a> for Body<T, MAX> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Self as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType { content_type: JSON, schema: <Self as Payload>::schema_ref() }],
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        match request.content_type() {
+            Some(found) if Self::check_content_type(found) => {
+                <Self as ParsePayload>::from_request(request, body).await
+            }
+            found => {
+                let found = found.map(|found| found.chars().take(100).collect());
+                Err(Error::UnsupportedMediaType { found }.into())
+            }
+        }
+    }
+}
+
+/// An answer's body.
+pub struct Answer<T>(pub T);
+
+impl<T: Type> Payload for Answer<T> {
+    const CONTENT_TYPE: &'static str = JSON;
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Serialize + Send> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(json) => Response::builder().content_type(JSON).body(RawBody::from(json)),
+            Err(error) => Error::Internal { reason: error.to_string() }.into_response(),
+        }
+    }
+}
+
+impl<T: Type + Serialize + Send> ApiResponse for Answer<T> {
+    fn meta() -> MetaResponses {
+        MetaResponses {
+            responses: vec![MetaResponse {
+                description: "Done.",
+                status: Some(200),
+                status_range: None,
+                content: vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }],
+                headers: Vec::new(),
+            }],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}

@@ -1,0 +1,52 @@
+//! Whether the server is well: for load balancers and orchestrators.
+
+use std::sync::atomic::Ordering;
+
+use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
+
+use super::{
+    App, Tag,
+    body::Answer,
+    error::{E500, E503, Error, Failure},
+};
+
+/// That the server is well.
+#[derive(Debug, Object, Serialize)]
+pub struct Health {
+    /// Always `ok`: a server that is not well answers with an error.
+    pub status: String,
+}
+
+impl Health {
+    fn ok() -> Answer<Self> {
+        Answer(Self { status: "ok".into() })
+    }
+}
+
+/// The operations on the server itself.
+pub struct HealthApi(pub App);
+
+#[OpenApi(tag = "Tag::Health")]
+impl HealthApi {
+    /// Is the server alive?
+    ///
+    /// Yes, when its database answers; else `503`. Needs no credential.
+    #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
+    async fn alive(&self) -> Result<Answer<Health>, Failure<{ E500 | E503 }>> {
+        self.0.store.ping().await?;
+        Ok(Health::ok())
+    }
+
+    /// Should the server get requests?
+    ///
+    /// Yes, when its database answers and it has not been told to stop; else `503`. Needs no credential.
+    #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
+    async fn ready(&self) -> Result<Answer<Health>, Failure<{ E500 | E503 }>> {
+        if self.0.stopping.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable { reason: "the server is shutting down".into() }.into());
+        }
+        self.0.store.ping().await?;
+        Ok(Health::ok())
+    }
+}

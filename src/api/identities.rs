@@ -1,0 +1,357 @@
+//! Identities: linking accounts to users, and finding them.
+
+use aka_entity::identity::{self, LinkedBy};
+use cedar_policy::RestrictedExpression;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    App, Gone, Tag,
+    auth::Caller,
+    body::{Answer, Body},
+    error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
+    identity_providers::ProviderTypeName,
+    page::{List, Page},
+    params::{Cursor, Limit, OptionalQuery, Path, Query},
+};
+use crate::{
+    clock::Timestamp,
+    domain::{
+        caller::On,
+        ids::{IdentityId, IdentityProviderId, UserId},
+        linking::{self, Account, Link, LinkRefusal, Linked, Unlink},
+        tenant_state::TenantState,
+        text::{Email, ExternalId, ExternalName},
+        users,
+    },
+    policy::{Action, entities},
+};
+
+/// The account that is to be linked. Who links it, and how, the server knows by itself.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct NewUserIdentity {
+    /// The provider at which the account is.
+    pub identity_provider_id: IdentityProviderId,
+    /// The account's id at the provider: the one that never changes, not a name or an address. Taken as it is, case
+    /// included.
+    pub external_id: ExternalId,
+    /// The account's name at the provider.
+    #[oai(nullable)]
+    pub external_username: Option<ExternalName>,
+    /// The account's e-mail address at the provider.
+    #[oai(nullable)]
+    pub external_email: Option<Email>,
+    /// How the provider shows the account.
+    #[oai(nullable)]
+    pub external_display_name: Option<ExternalName>,
+}
+
+/// By what an account was linked.
+#[derive(Debug, Clone, Copy, Enum, Serialize)]
+#[oai(rename = "LinkedBy", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum LinkedByName {
+    /// By a rule that found that account and user belong together.
+    Auto,
+    /// By a call of this API.
+    Manual,
+    /// By a directory, over SCIM.
+    Scim,
+}
+
+impl From<LinkedBy> for LinkedByName {
+    fn from(linked_by: LinkedBy) -> Self {
+        match linked_by {
+            LinkedBy::Auto => Self::Auto,
+            LinkedBy::Manual => Self::Manual,
+            LinkedBy::Scim => Self::Scim,
+        }
+    }
+}
+
+/// An account at an identity provider, and the user to whom it is linked.
+#[derive(Debug, Object, Serialize)]
+pub struct UserIdentity {
+    /// The id of the identity. It stays the same when the account is unlinked and linked again.
+    pub id: IdentityId,
+    /// The user to whom the account is linked. Null: the account is known, but linked to nobody.
+    #[oai(nullable)]
+    pub user_id: Option<UserId>,
+    /// The provider at which the account is.
+    pub identity_provider_id: IdentityProviderId,
+    /// The provider's name.
+    pub provider_name: String,
+    /// The provider's kind.
+    pub provider_type: ProviderTypeName,
+    /// The account's id at the provider.
+    pub external_id: String,
+    /// The account's name at the provider.
+    #[oai(nullable)]
+    pub external_username: Option<String>,
+    /// The account's e-mail address at the provider.
+    #[oai(nullable)]
+    pub external_email: Option<String>,
+    /// How the provider shows the account.
+    #[oai(nullable)]
+    pub external_display_name: Option<String>,
+    /// By what the account was linked last.
+    pub linked_by: LinkedByName,
+    /// When the account was last compared with the provider.
+    #[oai(nullable)]
+    pub last_synced_at: Option<Timestamp>,
+    /// When the account became known.
+    pub created_at: Timestamp,
+    /// When the identity changed last.
+    pub updated_at: Timestamp,
+}
+
+impl UserIdentity {
+    /// As the wire shows it. None where the provider is not in memory, which is for a moment after it was made by
+    /// another node.
+    fn show(identity: identity::Model, tenant: &TenantState) -> Self {
+        let provider = tenant.identity_provider(IdentityProviderId(identity.identity_provider_id));
+        Self {
+            id: IdentityId(identity.id),
+            user_id: identity.user_id.map(UserId),
+            identity_provider_id: IdentityProviderId(identity.identity_provider_id),
+            provider_name: provider.map(|provider| provider.model.name.clone()).unwrap_or_default(),
+            provider_type: provider.map_or(ProviderTypeName::CustomScim, |p| p.model.provider_type.into()),
+            external_id: identity.external_id,
+            external_username: identity.external_username,
+            external_email: identity.external_email,
+            external_display_name: identity.external_display_name,
+            linked_by: identity.linked_by.into(),
+            last_synced_at: identity.last_synced_at.map(Timestamp),
+            created_at: Timestamp(identity.created_at),
+            updated_at: Timestamp(identity.updated_at),
+        }
+    }
+}
+
+/// The answer to a link.
+#[derive(ApiResponse)]
+enum LinkAnswer {
+    /// The account is linked to the user now: it was not known, or known and linked to nobody (then the identity keeps its id).
+    #[oai(status = 201)]
+    Linked(
+        Answer<UserIdentity>,
+        /// The path of the identity.
+        #[oai(header = "Location")]
+        String,
+    ),
+    /// The account was linked to this very user before. Nothing has changed: the call can be repeated safely.
+    #[oai(status = 200)]
+    AlreadyLinked(Answer<UserIdentity>),
+}
+
+/// The operations on identities.
+pub struct IdentitiesApi(pub App);
+
+#[OpenApi(tag = "Tag::Identities")]
+impl IdentitiesApi {
+    /// Link an account to a user
+    ///
+    /// Says that an account at an identity provider belongs to a user. One account (tenant, identity provider,
+    /// external id) belongs to at most one user, whatever happens at the same time.
+    ///
+    /// | at the time of the call | answer |
+    /// |---|---|
+    /// | nobody knows the account | `201`, a new identity |
+    /// | the account is known, but linked to nobody | `201`, that identity, which keeps its id |
+    /// | it is linked to this very user | `200`, the identity as it is: the call can be repeated safely |
+    /// | it is linked to another user | `409` `identity_already_linked` |
+    /// | the provider is disabled | `409` `identity_provider_disabled` |
+    /// | the user is suspended | `409` `user_suspended` |
+    ///
+    /// Needs the scope `identities:write`, or a policy that permits `createUserIdentity`.
+    #[oai(path = "/v1/users/:id/identities", method = "post", operation_id = "createUserIdentity")]
+    async fn create(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The user to whom the account is to be linked.
+        id: Path<UserId>,
+        body: Body<NewUserIdentity>,
+    ) -> Result<LinkAnswer, Failure<{ WITH_BODY | E404 | E409 }>> {
+        let (user, Body(new)) = (id.0, body);
+        let provider = caller.0.tenant.identity_provider_entity(new.identity_provider_id);
+        let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+        let mut context = vec![
+            ("identity_provider", RestrictedExpression::new_entity_uid(provider.uid)),
+            ("external_id", text(new.external_id.as_str())),
+        ];
+        context.extend(new.external_username.iter().map(|name| ("external_username", text(name.as_str()))));
+        context.extend(new.external_email.iter().map(|email| ("external_email", text(email.as_str()))));
+        context.extend(new.external_display_name.iter().map(|name| ("external_display_name", text(name.as_str()))));
+        let action = Action::CreateUserIdentity;
+        let permit =
+            caller.0.may_with(&self.0.store, action, On::User(user), context, vec![provider.entity]).await?;
+        let account = Account {
+            identity_provider_id: new.identity_provider_id,
+            external_id: new.external_id,
+            username: new.external_username,
+            email: new.external_email,
+            display_name: new.external_display_name,
+        };
+        let show = |identity| Answer(UserIdentity::show(identity, &caller.0.tenant));
+        match self.0.store.write(Link::manual(permit, user, account)).await {
+            Ok(Linked::Now(identity)) => {
+                let location = format!("/v1/users/{user}/identities/{}", identity.id);
+                Ok(LinkAnswer::Linked(show(identity), location))
+            }
+            Ok(Linked::Already(identity)) => Ok(LinkAnswer::AlreadyLinked(show(identity))),
+            Err(LinkRefusal::LinkedToAnother(identity)) => Err(self.taken(&caller, &identity).await.into()),
+            Err(refusal) => Err(Error::from(refusal).into()),
+        }
+    }
+
+    /// List the identities of a user
+    ///
+    /// Every account that is linked to the user, the oldest first. Needs the scope `identities:read`, or a policy that
+    /// permits `listUserIdentities`.
+    #[oai(path = "/v1/users/:id/identities", method = "get", operation_id = "listUserIdentities")]
+    async fn list(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The user.
+        id: Path<UserId>,
+        /// How many rows to answer with at most.
+        limit: OptionalQuery<Limit>,
+        /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
+        cursor: OptionalQuery<Cursor>,
+    ) -> Result<Answer<Page<UserIdentity>>, Failure<{ ALWAYS | E404 }>> {
+        let (tenant, user) = (caller.tenant_id(), id.0);
+        let list = List::new("identities", tenant, &user.to_string());
+        let wanted = list.wanted(limit, cursor)?;
+        caller.may(&self.0, Action::ListUserIdentities, On::User(user)).await?;
+        let rows = linking::list(&self.0.store, tenant, user, wanted.after, wanted.to_read()).await?;
+        if rows.is_empty() && users::find(&self.0.store, tenant, user).await?.is_none() {
+            return Err(Error::not_found("user").into());
+        }
+        let show = |identity| UserIdentity::show(identity, &caller.0.tenant);
+        Ok(Answer(list.page(&wanted, rows, |identity| identity.id, show)))
+    }
+
+    /// Get an identity of a user
+    ///
+    /// Needs the scope `identities:read`, or a policy that permits `getUserIdentity`.
+    #[oai(path = "/v1/users/:id/identities/:identityId", method = "get", operation_id = "getUserIdentity")]
+    async fn get(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The user.
+        id: Path<UserId>,
+        /// The identity.
+        #[oai(name = "identityId")]
+        identity_id: Path<IdentityId>,
+    ) -> Result<Answer<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
+        caller.may(&self.0, Action::GetUserIdentity, On::User(id.0)).await?;
+        let identity = linking::find(&self.0.store, caller.tenant_id(), id.0, identity_id.0).await?;
+        let identity = identity.ok_or(Error::not_found("identity"))?;
+        Ok(Answer(UserIdentity::show(identity, &caller.0.tenant)))
+    }
+
+    /// Unlink an account from a user
+    ///
+    /// The account stays known, linked to nobody: a look-up still finds it, with `user_id` null, and linking it again
+    /// gives the same identity. Needs the scope `identities:write`, or a policy that permits `deleteUserIdentity`.
+    #[oai(path = "/v1/users/:id/identities/:identityId", method = "delete", operation_id = "deleteUserIdentity")]
+    async fn delete(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The user.
+        id: Path<UserId>,
+        /// The identity.
+        #[oai(name = "identityId")]
+        identity_id: Path<IdentityId>,
+    ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
+        let permit = caller.may(&self.0, Action::DeleteUserIdentity, On::User(id.0)).await?;
+        match self.0.store.write(Unlink::new(permit, id.0, identity_id.0)).await? {
+            true => Ok(Gone::Done),
+            false => Err(Error::not_found("identity").into()),
+        }
+    }
+
+    /// Look up an account
+    ///
+    /// Whose account is it? Answers the one identity of an account at a provider, whether it is linked or not. Needs
+    /// the scope `identities:read`, or a policy that permits `lookupIdentity`.
+    #[oai(path = "/v1/identities/lookup", method = "get", operation_id = "lookupIdentity")]
+    async fn lookup(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The provider at which the account is.
+        identity_provider_id: Query<IdentityProviderId>,
+        /// The account's id at the provider, as it is, case included.
+        external_id: Query<ExternalId>,
+    ) -> Result<Answer<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
+        let (provider, external_id) = (identity_provider_id.0, external_id.0);
+        let context = vec![("external_id", RestrictedExpression::new_string(external_id.to_string()))];
+        let on = On::IdentityProvider(provider);
+        caller.0.may_with(&self.0.store, Action::LookupIdentity, on, context, Vec::new()).await?;
+        let identity = linking::lookup(&self.0.store, caller.tenant_id(), provider, external_id.as_str()).await?;
+        let identity = identity.ok_or(Error::not_found("identity"))?;
+        Ok(Answer(UserIdentity::show(identity, &caller.0.tenant)))
+    }
+}
+
+impl IdentitiesApi {
+    /// That the account is another user's: what is known of that link, and what this caller may do about it. Who the
+    /// other user is, only a caller who may look the account up learns.
+    async fn taken(&self, caller: &Caller, identity: &identity::Model) -> Error {
+        let mut details = Map::new();
+        let mut say = |name: &str, value: Value| details.insert(name.into(), value);
+        say("identity_id", json!(IdentityId(identity.id)));
+        say("linked_by", json!(LinkedByName::from(identity.linked_by)));
+        say("linked_at", json!(identity.linked_at.map(Timestamp)));
+        let mut ways_out = vec![json!({
+            "way": "use_another_account",
+            "description": "Link another account, if this one was named by mistake.",
+        })];
+        if let Some(other) = identity.user_id.map(UserId) {
+            let provider = On::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
+            let external_id = RestrictedExpression::new_string(identity.external_id.clone());
+            let context = vec![("external_id", external_id)];
+            let looked_up =
+                caller.0.may_with(&self.0.store, Action::LookupIdentity, provider, context, Vec::new()).await;
+            if looked_up.is_ok() {
+                say("linked_to_user_id", json!(other));
+                if caller.may(&self.0, Action::DeleteUserIdentity, On::User(other)).await.is_ok() {
+                    ways_out.insert(0, json!({
+                        "way": "unlink_first",
+                        "description": "Unlink the account from the other user, then send this request again.",
+                        "method": "DELETE",
+                        "path": format!("/v1/users/{other}/identities/{}", identity.id),
+                    }));
+                }
+            }
+        }
+        say("ways_out", Value::Array(ways_out));
+        Error::IdentityAlreadyLinked { details }
+    }
+}
+
+impl From<LinkRefusal> for Error {
+    fn from(refusal: LinkRefusal) -> Self {
+        match refusal {
+            LinkRefusal::NoUser => Self::not_found("user"),
+            LinkRefusal::NoIdentityProvider => Self::not_found("identity_provider"),
+            LinkRefusal::UserSuspended => Self::UserSuspended,
+            LinkRefusal::IdentityProviderDisabled => Self::IdentityProviderDisabled,
+            LinkRefusal::LinkedToAnother(_) => Self::IdentityAlreadyLinked { details: Map::new() },
+            LinkRefusal::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Identity providers: where accounts live.
+
+use aka_entity::identity_provider::{self, ProviderType, SyncStatus};
+use cedar_policy::RestrictedExpression;
+use poem_openapi::{Enum, Object, OpenApi};
+use sea_orm::ActiveEnum as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    App, Created, Gone, Tag,
+    auth::Caller,
+    body::{Answer, Body},
+    error::{ALWAYS, Details, E404, E409, Error, Failure, In, WITH_BODY},
+    page::{List, Page},
+    params::{Cursor, Limit, OptionalQuery, Path},
+};
+use crate::{
+    clock::Timestamp,
+    domain::{
+        caller::On,
+        identity_providers::{
+            self, Config, CreateIdentityProvider, DeleteIdentityProvider, UpdateIdentityProvider,
+        },
+        ids::IdentityProviderId,
+        text::Name,
+    },
+    policy::Action,
+};
+
+/// The kind of system that a provider is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[oai(rename = "ProviderType", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderTypeName {
+    /// AWS IAM Identity Center.
+    AwsIdentityCenter,
+    /// Okta.
+    Okta,
+    /// Microsoft Entra ID, formerly Azure AD.
+    AzureAd,
+    /// Google Workspace.
+    GoogleWorkspace,
+    /// Slack.
+    Slack,
+    /// GitHub.
+    Github,
+    /// PagerDuty.
+    Pagerduty,
+    /// Any directory that speaks SCIM.
+    CustomScim,
+    /// Any OpenID Connect provider.
+    Oidc,
+}
+
+impl From<ProviderType> for ProviderTypeName {
+    fn from(provider_type: ProviderType) -> Self {
+        match provider_type {
+            ProviderType::AwsIdentityCenter => Self::AwsIdentityCenter,
+            ProviderType::Okta => Self::Okta,
+            ProviderType::AzureAd => Self::AzureAd,
+            ProviderType::GoogleWorkspace => Self::GoogleWorkspace,
+            ProviderType::Slack => Self::Slack,
+            ProviderType::Github => Self::Github,
+            ProviderType::Pagerduty => Self::Pagerduty,
+            ProviderType::CustomScim => Self::CustomScim,
+            ProviderType::Oidc => Self::Oidc,
+        }
+    }
+}
+
+impl From<ProviderTypeName> for ProviderType {
+    fn from(name: ProviderTypeName) -> Self {
+        match name {
+            ProviderTypeName::AwsIdentityCenter => Self::AwsIdentityCenter,
+            ProviderTypeName::Okta => Self::Okta,
+            ProviderTypeName::AzureAd => Self::AzureAd,
+            ProviderTypeName::GoogleWorkspace => Self::GoogleWorkspace,
+            ProviderTypeName::Slack => Self::Slack,
+            ProviderTypeName::Github => Self::Github,
+            ProviderTypeName::Pagerduty => Self::Pagerduty,
+            ProviderTypeName::CustomScim => Self::CustomScim,
+            ProviderTypeName::Oidc => Self::Oidc,
+        }
+    }
+}
+
+/// How the last synchronisation with a provider went.
+#[derive(Debug, Clone, Copy, Enum, Serialize)]
+#[oai(rename = "SyncStatus", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum SyncStatusName {
+    /// There has been none.
+    Pending,
+    /// It is under way.
+    Syncing,
+    /// It went well.
+    Synced,
+    /// It failed: `sync_error` says why.
+    Failed,
+}
+
+impl From<SyncStatus> for SyncStatusName {
+    fn from(status: SyncStatus) -> Self {
+        match status {
+            SyncStatus::Pending => Self::Pending,
+            SyncStatus::Syncing => Self::Syncing,
+            SyncStatus::Synced => Self::Synced,
+            SyncStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+/// A place where accounts live: a directory, a chat system, a code host.
+#[derive(Debug, Object, Serialize)]
+pub struct IdentityProvider {
+    /// The id of the provider.
+    pub id: IdentityProviderId,
+    /// What the provider is called.
+    pub name: String,
+    /// What kind of system it is.
+    pub provider_type: ProviderTypeName,
+    /// How it is reached, without its secrets: members whose name says that they are secret (`client_secret`,
+    /// `api_token`, `password`, `private_key` ...) are taken and never given back.
+    pub config: Details,
+    /// Whether accounts at it can be linked, and its tokens are accepted.
+    pub enabled: bool,
+    /// When it was last synchronised.
+    #[oai(nullable)]
+    pub last_synced_at: Option<Timestamp>,
+    /// How that went.
+    pub sync_status: SyncStatusName,
+    /// Why it failed.
+    #[oai(nullable)]
+    pub sync_error: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl From<identity_provider::Model> for IdentityProvider {
+    fn from(provider: identity_provider::Model) -> Self {
+        let config = match Config::public(&provider.config) {
+            Value::Object(members) => members,
+            _ => serde_json::Map::new(),
+        };
+        Self {
+            id: IdentityProviderId(provider.id),
+            name: provider.name,
+            provider_type: provider.provider_type.into(),
+            config: Details(config),
+            enabled: provider.enabled,
+            last_synced_at: provider.last_synced_at.map(Timestamp),
+            sync_status: provider.sync_status.into(),
+            sync_error: provider.sync_error,
+            created_at: Timestamp(provider.created_at),
+            updated_at: Timestamp(provider.updated_at),
+        }
+    }
+}
+
+/// A provider that is to be made.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct NewIdentityProvider {
+    /// What it is to be called.
+    pub name: Name,
+    /// What kind of system it is. This does not change later.
+    pub provider_type: ProviderTypeName,
+    /// How it is reached: any JSON object of 32 KiB at most. With `issuer`, `audience` and either `jwks_uri` or
+    /// `jwks` (a JWK set of public keys) its tokens are accepted as bearer tokens.
+    #[oai(nullable)]
+    pub config: Option<Details>,
+    /// Whether accounts at it can be linked. Yes, if it is absent.
+    #[oai(nullable)]
+    pub enabled: Option<bool>,
+}
+
+/// What is to change of a provider; what is absent stays.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityProviderUpdate {
+    /// What it is to be called.
+    #[oai(nullable)]
+    pub name: Option<Name>,
+    /// The new configuration, all of it but the secrets: those that it leaves out stay.
+    #[oai(nullable)]
+    pub config: Option<Details>,
+    /// Whether accounts at it can be linked.
+    #[oai(nullable)]
+    pub enabled: Option<bool>,
+}
+
+fn config(details: Details) -> Result<Config, Error> {
+    Config::new(details.0).map_err(|(field, reason)| Error::field(In::Body, field, reason))
+}
+
+/// The operations on identity providers.
+pub struct IdentityProvidersApi(pub App);
+
+#[OpenApi(tag = "Tag::IdentityProviders")]
+impl IdentityProvidersApi {
+    /// List identity providers
+    ///
+    /// The oldest first. Needs the scope `identity-providers:read`, or a policy that permits `listIdentityProviders`.
+    #[oai(path = "/v1/identity-providers", method = "get", operation_id = "listIdentityProviders")]
+    async fn list(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// Only those that are enabled (`true`) or disabled (`false`).
+        enabled: OptionalQuery<bool>,
+        /// How many rows to answer with at most.
+        limit: OptionalQuery<Limit>,
+        /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
+        cursor: OptionalQuery<Cursor>,
+    ) -> Result<Answer<Page<IdentityProvider>>, Failure<{ ALWAYS }>> {
+        let (tenant, enabled) = (caller.tenant_id(), enabled.0);
+        let list = List::new("identity-providers", tenant, enabled.map_or("", |yes| if yes { "enabled" } else { "disabled" }));
+        let wanted = list.wanted(limit, cursor)?;
+        caller.may(&self.0, Action::ListIdentityProviders, On::Tenant).await?;
+        let rows = identity_providers::list(&self.0.store, tenant, enabled, wanted.after, wanted.to_read()).await?;
+        Ok(Answer(list.page(&wanted, rows, |provider| provider.id, IdentityProvider::from)))
+    }
+
+    /// Create an identity provider
+    ///
+    /// Needs the scope `identity-providers:write`, or a policy that permits `createIdentityProvider`.
+    #[oai(path = "/v1/identity-providers", method = "post", operation_id = "createIdentityProvider")]
+    async fn create(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        body: Body<NewIdentityProvider>,
+    ) -> Result<Created<IdentityProvider>, Failure<{ WITH_BODY }>> {
+        let Body(new) = body;
+        let config = config(new.config.unwrap_or_default())?;
+        let provider_type = ProviderType::from(new.provider_type);
+        let context = vec![
+            ("name", RestrictedExpression::new_string(new.name.to_string())),
+            ("provider_type", RestrictedExpression::new_string(provider_type.to_value())),
+        ];
+        let action = Action::CreateIdentityProvider;
+        let permit = caller.0.may_with(&self.0.store, action, On::Tenant, context, Vec::new()).await?;
+        let id = IdentityProviderId::new();
+        let enabled = new.enabled.unwrap_or(true);
+        let change = CreateIdentityProvider { permit, id, name: new.name, provider_type, config, enabled };
+        let provider = self.0.store.write(change).await?;
+        Ok(Created::Created(Answer(provider.into()), format!("/v1/identity-providers/{id}")))
+    }
+
+    /// Get an identity provider
+    ///
+    /// Needs the scope `identity-providers:read`, or a policy that permits `getIdentityProvider`.
+    #[oai(path = "/v1/identity-providers/:id", method = "get", operation_id = "getIdentityProvider")]
+    async fn get(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The provider.
+        id: Path<IdentityProviderId>,
+    ) -> Result<Answer<IdentityProvider>, Failure<{ ALWAYS | E404 }>> {
+        caller.may(&self.0, Action::GetIdentityProvider, On::IdentityProvider(id.0)).await?;
+        let provider = identity_providers::find(&self.0.store, caller.tenant_id(), id.0).await?;
+        Ok(Answer(provider.ok_or(Error::not_found("identity_provider"))?.into()))
+    }
+
+    /// Change an identity provider
+    ///
+    /// What is absent stays; the type does not change. Needs the scope `identity-providers:write`, or a policy that
+    /// permits `updateIdentityProvider`.
+    #[oai(path = "/v1/identity-providers/:id", method = "put", operation_id = "updateIdentityProvider")]
+    async fn update(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The provider.
+        id: Path<IdentityProviderId>,
+        body: Body<IdentityProviderUpdate>,
+    ) -> Result<Answer<IdentityProvider>, Failure<{ WITH_BODY | E404 }>> {
+        let Body(IdentityProviderUpdate { name, config: new_config, enabled }) = body;
+        let config = new_config.map(config).transpose()?;
+        let permit = caller.may(&self.0, Action::UpdateIdentityProvider, On::IdentityProvider(id.0)).await?;
+        let change = UpdateIdentityProvider { permit, id: id.0, name, config, enabled };
+        Ok(Answer(self.0.store.write(change).await?.into()))
+    }
+
+    /// Delete an identity provider
+    ///
+    /// With what is known of accounts at it that are linked to nobody. While accounts at it are linked, the answer is
+    /// `409` `identity_provider_in_use`. Needs the scope `identity-providers:write`, or a policy that permits
+    /// `deleteIdentityProvider`.
+    #[oai(path = "/v1/identity-providers/:id", method = "delete", operation_id = "deleteIdentityProvider")]
+    async fn delete(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The provider.
+        id: Path<IdentityProviderId>,
+    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 }>> {
+        let permit = caller.may(&self.0, Action::DeleteIdentityProvider, On::IdentityProvider(id.0)).await?;
+        self.0.store.write(DeleteIdentityProvider { permit, id: id.0 }).await?;
+        Ok(Gone::Done)
+    }
+}

@@ -1,0 +1,86 @@
+//! The wire: what a request and an answer look like. No SQL here, and no rule of what linking means.
+//!
+//! A file a resource; in each, the request type, the answer and the operation stand together. What they share:
+//! [`error`] (every code there is), [`auth`] (credential to caller), [`body`] (JSON in and out), [`page`] (lists) and
+//! [`document`] (the OpenAPI document, from these types).
+
+pub mod api_keys;
+pub mod auth;
+pub mod body;
+pub mod document;
+pub mod error;
+pub mod health;
+pub mod identities;
+pub mod identity_providers;
+pub mod page;
+pub mod params;
+pub mod policies;
+pub mod tenants;
+pub mod timestamp;
+pub mod users;
+
+use std::sync::Arc;
+
+use poem_openapi::{ApiResponse, Tags, types::{ParseFromJSON, Type}};
+use serde::Serialize;
+
+use crate::{
+    domain::{api_keys::ApiKeys, tenant_state::Tenants, tokens::Tokens},
+    store::Store,
+};
+use body::Answer;
+
+/// What every operation works with.
+#[derive(Clone)]
+pub struct App {
+    /// The data.
+    pub store: Store,
+    /// The tenants in memory.
+    pub tenants: Tenants,
+    /// The API keys in memory.
+    pub api_keys: ApiKeys,
+    /// Checks bearer tokens.
+    pub tokens: Tokens,
+    /// Whether the server has been told to stop.
+    pub stopping: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// The parts of the API, in the order in which a reader meets them.
+#[derive(Tags)]
+enum Tag {
+    /// Accounts at identity providers, and the users to whom they are linked.
+    Identities,
+    /// People.
+    Users,
+    /// Where accounts live: directories, chat systems, code hosts.
+    IdentityProviders,
+    /// Cedar rules that decide who may do what.
+    Policies,
+    /// Credentials of programs.
+    ApiKeys,
+    /// Companies, or parts of one. Managed with credentials of the master tenant.
+    Tenants,
+    /// Whether the server is well. No credential needed.
+    Health,
+}
+
+/// The answer to a request that made something.
+#[derive(ApiResponse)]
+enum Created<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
+    /// Created.
+    #[oai(status = 201)]
+    Created(
+        Answer<T>,
+        /// The path of what was created.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+/// The answer to a request that took something away.
+#[derive(ApiResponse)]
+enum Gone {
+    /// Done. There is no content.
+    #[oai(status = 204)]
+    Done,
+}

@@ -1,0 +1,247 @@
+//! Parameters in path and query. An error names the parameter as the document does, and says what it should be.
+
+use std::borrow::Cow;
+
+use poem::{Request, RequestBody};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
+    types::{ToJSON, Type},
+};
+use serde_json::Value;
+
+use super::{
+    error::{Error, In},
+    page::{DEFAULT_LIMIT, MAX_LIMIT},
+};
+use crate::domain::{ids, text::ExternalId};
+
+/// What can be a parameter.
+pub trait Parameter: Type + Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as the end of a sentence that begins with its name.
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+/// What can be a part of the path.
+pub trait PathParameter: Parameter {
+    /// What the document calls it.
+    const NAME: &'static str;
+}
+
+macro_rules! ids_in_paths {
+    ($($type:ident $name:literal;)*) => {$(
+        impl Parameter for ids::$type {
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl PathParameter for ids::$type {
+            const NAME: &'static str = $name;
+        }
+    )*};
+}
+
+ids_in_paths! {
+    TenantId "id";
+    UserId "id";
+    IdentityProviderId "id";
+    ApiKeyId "id";
+    IdentityId "identityId";
+    PolicyId "policyId";
+    PolicyRuleId "ruleId";
+}
+
+impl Parameter for ExternalId {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Parameter for bool {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "must be true or false".into())
+    }
+}
+
+/// A part of the path.
+pub struct Path<T>(pub T);
+
+impl<'a, T: PathParameter> ApiExtractor<'a> for Path<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = true;
+
+    type ParamType = T;
+    type ParamRawType = T;
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Path)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(T::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        options: ExtractParamOptions<T>,
+    ) -> poem::Result<Self> {
+        let text = request.raw_path_param(options.name).unwrap_or_default();
+        Ok(T::parse(text).map(Self).map_err(|reason| Error::field(In::Path, T::NAME, reason))?)
+    }
+}
+
+/// A parameter of the query that must be there.
+pub struct Query<T>(pub T);
+
+/// A parameter of the query that may be there.
+pub struct OptionalQuery<T>(pub Option<T>);
+
+/// The one value of a parameter of the query.
+fn value<'a>(request: &'a Request, name: &'static str) -> Result<Option<Cow<'a, str>>, Error> {
+    let query = request.uri().query().unwrap_or_default();
+    let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
+    let value = values.next();
+    match values.next() {
+        Some(_) => Err(Error::field(In::Query, name, "is there twice")),
+        None => Ok(value),
+    }
+}
+
+fn parsed<T: Parameter>(request: &Request, name: &'static str) -> Result<Option<T>, Error> {
+    match value(request, name)? {
+        None => Ok(None),
+        Some(text) => T::parse(&text).map(Some).map_err(|reason| Error::field(In::Query, name, reason)),
+    }
+}
+
+impl<'a, T: Parameter> ApiExtractor<'a> for Query<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = true;
+
+    type ParamType = T;
+    type ParamRawType = T;
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(T::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        options: ExtractParamOptions<T>,
+    ) -> poem::Result<Self> {
+        let value = parsed(request, options.name)?;
+        Ok(value.map(Self).ok_or_else(|| Error::field(In::Query, options.name, "is missing"))?)
+    }
+}
+
+impl<'a, T: Parameter> ApiExtractor<'a> for OptionalQuery<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = T;
+    type ParamRawType = T;
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(T::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        options: ExtractParamOptions<T>,
+    ) -> poem::Result<Self> {
+        Ok(parsed(request, options.name).map(Self)?)
+    }
+}
+
+macro_rules! parameter_type {
+    ($name:ident($inner:ty), $type_name:literal, $schema:expr) => {
+        impl Type for $name {
+            const IS_REQUIRED: bool = true;
+            type RawValueType = Self;
+            type RawElementValueType = Self;
+
+            fn name() -> Cow<'static, str> {
+                $type_name.into()
+            }
+
+            fn schema_ref() -> MetaSchemaRef {
+                MetaSchemaRef::Inline(Box::new($schema))
+            }
+
+            fn as_raw_value(&self) -> Option<&Self> {
+                Some(self)
+            }
+
+            fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+                Box::new(std::iter::once(self))
+            }
+        }
+
+        impl ToJSON for $name {
+            fn to_json(&self) -> Option<Value> {
+                Some(self.0.clone().into())
+            }
+        }
+    };
+}
+
+/// How many rows are wanted on a page.
+pub struct Limit(pub u64);
+
+/// The greatest limit, as the document's number.
+const MAX_LIMIT_NUMBER: f64 = 250.0;
+const _: () = assert!(MAX_LIMIT_NUMBER as u64 == MAX_LIMIT, "the document tells another limit than the code keeps");
+
+parameter_type!(Limit(u64), "limit", MetaSchema {
+    minimum: Some(1.0),
+    maximum: Some(MAX_LIMIT_NUMBER),
+    default: Some(DEFAULT_LIMIT.into()),
+    ..MetaSchema::new_with_format("integer", "int32")
+});
+
+impl Parameter for Limit {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(Self(limit)),
+            _ => Err(format!("must be a whole number from 1 to {MAX_LIMIT}")),
+        }
+    }
+}
+
+/// Where a page begins.
+pub struct Cursor(pub String);
+
+parameter_type!(Cursor(String), "cursor", MetaSchema::new("string"));
+
+impl Parameter for Cursor {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(text.into()))
+    }
+}

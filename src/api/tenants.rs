@@ -1,0 +1,179 @@
+//! Tenants: companies, or parts of one. Only credentials of the master tenant get past the built-in policy here.
+
+use aka_entity::tenant;
+use poem_openapi::{Object, OpenApi};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    App, Created, Tag,
+    api_keys::{CreatedApiKey, NewApiKeyBody},
+    auth::Caller,
+    body::{Answer, Body},
+    error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
+    page::{List, Page},
+    params::{Cursor, Limit, OptionalQuery, Path},
+};
+use crate::{
+    clock::Timestamp,
+    domain::{
+        api_keys::CreateApiKey,
+        caller::On,
+        ids::TenantId,
+        tenants::{self, CreateTenant, UpdateTenant},
+        text::{Name, Slug},
+    },
+    policy::Action,
+};
+
+/// A company, or a part of one. Everything else belongs to exactly one tenant.
+#[derive(Debug, Object, Serialize)]
+pub struct Tenant {
+    /// The id of the tenant: what `X-Tenant-ID` takes.
+    pub id: TenantId,
+    /// What the tenant is called.
+    pub name: String,
+    /// Its short name in commands. No two tenants have the same.
+    pub slug: String,
+    /// Whether its credentials manage tenants.
+    pub is_master: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl From<tenant::Model> for Tenant {
+    fn from(tenant: tenant::Model) -> Self {
+        Self {
+            id: TenantId(tenant.id),
+            name: tenant.name,
+            slug: tenant.slug,
+            is_master: tenant.is_master,
+            created_at: Timestamp(tenant.created_at),
+            updated_at: Timestamp(tenant.updated_at),
+        }
+    }
+}
+
+/// A tenant that is to be made.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct NewTenant {
+    /// What it is to be called.
+    pub name: Name,
+    /// Its short name in commands. It does not change later.
+    pub slug: Slug,
+}
+
+/// What is to change of a tenant; what is absent stays.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct TenantUpdate {
+    /// What it is to be called.
+    #[oai(nullable)]
+    pub name: Option<Name>,
+}
+
+/// The operations on tenants.
+pub struct TenantsApi(pub App);
+
+#[OpenApi(tag = "Tag::Tenants")]
+impl TenantsApi {
+    /// List tenants
+    ///
+    /// The oldest first. Needs a credential of the master tenant with the scope `tenants:read`.
+    #[oai(path = "/v1/tenants", method = "get", operation_id = "listTenants")]
+    async fn list(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// How many rows to answer with at most.
+        limit: OptionalQuery<Limit>,
+        /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
+        cursor: OptionalQuery<Cursor>,
+    ) -> Result<Answer<Page<Tenant>>, Failure<{ ALWAYS }>> {
+        let list = List::new("tenants", caller.tenant_id(), "");
+        let wanted = list.wanted(limit, cursor)?;
+        caller.may(&self.0, Action::ListTenants, On::Tenant).await?;
+        let rows = tenants::list(&self.0.store, wanted.after, wanted.to_read()).await?;
+        Ok(Answer(list.page(&wanted, rows, |tenant| tenant.id, Tenant::from)))
+    }
+
+    /// Create a tenant
+    ///
+    /// Its first API key is made with `createTenantApiKey`. Needs a credential of the master tenant with the scope
+    /// `tenants:write`.
+    #[oai(path = "/v1/tenants", method = "post", operation_id = "createTenant")]
+    async fn create(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        body: Body<NewTenant>,
+    ) -> Result<Created<Tenant>, Failure<{ WITH_BODY | E409 }>> {
+        let Body(NewTenant { name, slug }) = body;
+        let permit = caller.may(&self.0, Action::CreateTenant, On::Tenant).await?;
+        let id = TenantId::new();
+        let tenant = self.0.store.write(CreateTenant { permit, id, name, slug, is_master: false }).await?;
+        Ok(Created::Created(Answer(tenant.into()), format!("/v1/tenants/{id}")))
+    }
+
+    /// Get a tenant
+    ///
+    /// Needs a credential of the master tenant with the scope `tenants:read`.
+    #[oai(path = "/v1/tenants/:id", method = "get", operation_id = "getTenant")]
+    async fn get(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The tenant that is asked for.
+        id: Path<TenantId>,
+    ) -> Result<Answer<Tenant>, Failure<{ ALWAYS | E404 }>> {
+        caller.may(&self.0, Action::GetTenant, On::Tenant).await?;
+        let tenant = tenants::find(&self.0.store, id.0).await?;
+        Ok(Answer(tenant.ok_or(Error::not_found("tenant"))?.into()))
+    }
+
+    /// Change a tenant
+    ///
+    /// What is absent stays. Needs a credential of the master tenant with the scope `tenants:write`.
+    #[oai(path = "/v1/tenants/:id", method = "put", operation_id = "updateTenant")]
+    async fn update(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The tenant that is to be changed.
+        id: Path<TenantId>,
+        body: Body<TenantUpdate>,
+    ) -> Result<Answer<Tenant>, Failure<{ WITH_BODY | E404 }>> {
+        let permit = caller.may(&self.0, Action::UpdateTenant, On::Tenant).await?;
+        let change = UpdateTenant { permit, id: id.0, name: body.0.name };
+        Ok(Answer(self.0.store.write(change).await?.into()))
+    }
+
+    /// Create an API key for a tenant
+    ///
+    /// How a new tenant gets its first key. The answer has the key itself, in `raw_key`; it is not shown again. Needs a
+    /// credential of the master tenant with the scope `tenants:write`.
+    #[oai(path = "/v1/tenants/:id/api-keys", method = "post", operation_id = "createTenantApiKey")]
+    async fn create_api_key(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The tenant that gets the key.
+        id: Path<TenantId>,
+        body: Body<NewApiKeyBody>,
+    ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 }>> {
+        let key = body.0.check()?;
+        let permit = caller.may(&self.0, Action::CreateTenantApiKey, On::Tenant).await?;
+        let (key, raw) = self.0.store.write(CreateApiKey::for_tenant(permit, id.0, key)).await?;
+        let location = format!("/v1/api-keys/{}", key.id);
+        Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
+    }
+}

@@ -1,0 +1,239 @@
+//! Users: the people of a tenant.
+
+use aka_entity::user;
+use cedar_policy::RestrictedExpression;
+use poem_openapi::{Object, OpenApi};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    App, Created, Gone, Tag,
+    auth::Caller,
+    body::{Answer, Body},
+    error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
+    page::{List, Page},
+    params::{Cursor, Limit, OptionalQuery, Path},
+};
+use crate::{
+    clock::Timestamp,
+    domain::{
+        caller::On,
+        ids::UserId,
+        text::{Email, Name, RoleName},
+        users::{self, CreateUser, DeleteUser, SuspendUser, UpdateUser},
+    },
+    policy::{Action, entities},
+};
+
+/// Roles of a user at most.
+const MAX_ROLES: usize = 64;
+
+/// A person, to whom accounts can be linked.
+#[derive(Debug, Object, Serialize)]
+pub struct User {
+    /// The id of the user.
+    pub id: UserId,
+    /// Their e-mail address. No two users of a tenant have the same, in whatever case.
+    pub email: String,
+    /// Their name.
+    pub name: String,
+    /// Their roles.
+    pub roles: Vec<String>,
+    /// Whether they are active: not suspended.
+    pub active: bool,
+    /// Whether it is known that the address is theirs.
+    pub email_verified: bool,
+    /// When they were made.
+    pub created_at: Timestamp,
+    /// When they were last changed.
+    pub updated_at: Timestamp,
+}
+
+impl From<user::Model> for User {
+    fn from(user: user::Model) -> Self {
+        Self {
+            id: UserId(user.id),
+            email: user.email,
+            name: user.name,
+            roles: serde_json::from_value(user.roles).unwrap_or_default(),
+            active: user.active,
+            email_verified: user.email_verified,
+            created_at: Timestamp(user.created_at),
+            updated_at: Timestamp(user.updated_at),
+        }
+    }
+}
+
+/// A user who is to be made.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    /// Their e-mail address.
+    pub email: Email,
+    /// Their name.
+    pub name: Name,
+    /// Their roles. None, if it is absent.
+    #[oai(nullable, validator(max_items = 64))]
+    pub roles: Option<Vec<RoleName>>,
+}
+
+/// What is to change of a user; what is absent stays.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct UserUpdate {
+    /// Their name.
+    #[oai(nullable)]
+    pub name: Option<Name>,
+    /// Their roles, all of them.
+    #[oai(nullable, validator(max_items = 64))]
+    pub roles: Option<Vec<RoleName>>,
+}
+
+/// Whether a user is to be active.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct Suspension {
+    /// `false` suspends the user, `true` makes them active again.
+    pub active: bool,
+}
+
+fn check_roles(roles: Option<&Vec<RoleName>>) -> Result<(), Error> {
+    if roles.is_some_and(|roles| roles.len() > MAX_ROLES) {
+        return Err(Error::field(In::Body, "roles", format!("must not have more than {MAX_ROLES} entries")));
+    }
+    Ok(())
+}
+
+fn role_texts(roles: &[RoleName]) -> RestrictedExpression {
+    entities::texts(roles.iter().map(RoleName::as_str))
+}
+
+/// The operations on users.
+pub struct UsersApi(pub App);
+
+#[OpenApi(tag = "Tag::Users")]
+impl UsersApi {
+    /// List users
+    ///
+    /// The oldest first. Needs the scope `users:read`, or a policy that permits `listUsers`.
+    #[oai(path = "/v1/users", method = "get", operation_id = "listUsers")]
+    async fn list(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// How many rows to answer with at most.
+        limit: OptionalQuery<Limit>,
+        /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
+        cursor: OptionalQuery<Cursor>,
+    ) -> Result<Answer<Page<User>>, Failure<{ ALWAYS }>> {
+        let tenant = caller.tenant_id();
+        let list = List::new("users", tenant, "");
+        let wanted = list.wanted(limit, cursor)?;
+        caller.may(&self.0, Action::ListUsers, On::Tenant).await?;
+        let rows = users::list(&self.0.store, tenant, wanted.after, wanted.to_read()).await?;
+        Ok(Answer(list.page(&wanted, rows, |user| user.id, User::from)))
+    }
+
+    /// Create a user
+    ///
+    /// Needs the scope `users:write`, or a policy that permits `createUser`.
+    #[oai(path = "/v1/users", method = "post", operation_id = "createUser")]
+    async fn create(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        body: Body<NewUser>,
+    ) -> Result<Created<User>, Failure<{ WITH_BODY | E409 }>> {
+        let Body(NewUser { email, name, roles }) = body;
+        check_roles(roles.as_ref())?;
+        let roles = roles.unwrap_or_default();
+        let context =
+            vec![("email", RestrictedExpression::new_string(email.to_string())), ("roles", role_texts(&roles))];
+        let permit =
+            caller.0.may_with(&self.0.store, Action::CreateUser, On::Tenant, context, Vec::new()).await?;
+        let id = UserId::new();
+        let user = self.0.store.write(CreateUser { permit, id, email, name, roles }).await?;
+        Ok(Created::Created(Answer(user.into()), format!("/v1/users/{id}")))
+    }
+
+    /// Get a user
+    ///
+    /// Needs the scope `users:read`, or a policy that permits `getUser`.
+    #[oai(path = "/v1/users/:id", method = "get", operation_id = "getUser")]
+    async fn get(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The user.
+        id: Path<UserId>,
+    ) -> Result<Answer<User>, Failure<{ ALWAYS | E404 }>> {
+        caller.may(&self.0, Action::GetUser, On::User(id.0)).await?;
+        let user = users::find(&self.0.store, caller.tenant_id(), id.0).await?;
+        Ok(Answer(user.ok_or(Error::not_found("user"))?.into()))
+    }
+
+    /// Change a user
+    ///
+    /// What is absent stays. Needs the scope `users:write`, or a policy that permits `updateUser`.
+    #[oai(path = "/v1/users/:id", method = "put", operation_id = "updateUser")]
+    async fn update(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The user.
+        id: Path<UserId>,
+        body: Body<UserUpdate>,
+    ) -> Result<Answer<User>, Failure<{ WITH_BODY | E404 }>> {
+        let Body(UserUpdate { name, roles }) = body;
+        check_roles(roles.as_ref())?;
+        let context = roles.iter().map(|roles| ("roles", role_texts(roles))).collect();
+        let permit =
+            caller.0.may_with(&self.0.store, Action::UpdateUser, On::User(id.0), context, Vec::new()).await?;
+        Ok(Answer(self.0.store.write(UpdateUser { permit, id: id.0, name, roles }).await?.into()))
+    }
+
+    /// Suspend a user, or make them active again
+    ///
+    /// No account can be linked to a suspended user, and no token for them is accepted; the accounts that are linked
+    /// stay linked. Needs the scope `users:write`, or a policy that permits `suspendUser`.
+    #[oai(path = "/v1/users/:id/suspend", method = "post", operation_id = "suspendUser")]
+    async fn suspend(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The user.
+        id: Path<UserId>,
+        body: Body<Suspension>,
+    ) -> Result<Answer<User>, Failure<{ WITH_BODY | E404 }>> {
+        let Body(Suspension { active }) = body;
+        let context = vec![("active", RestrictedExpression::new_bool(active))];
+        let permit =
+            caller.0.may_with(&self.0.store, Action::SuspendUser, On::User(id.0), context, Vec::new()).await?;
+        Ok(Answer(self.0.store.write(SuspendUser { permit, id: id.0, active }).await?.into()))
+    }
+
+    /// Erase a user
+    ///
+    /// For good, with all of their identities. The audit log keeps ids only. Needs the scope `users:write`, or a
+    /// policy that permits `deleteUser`.
+    #[oai(path = "/v1/users/:id", method = "delete", operation_id = "deleteUser")]
+    async fn delete(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller,
+        /// The user.
+        id: Path<UserId>,
+    ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
+        let permit = caller.may(&self.0, Action::DeleteUser, On::User(id.0)).await?;
+        self.0.store.write(DeleteUser { permit, id: id.0 }).await?;
+        Ok(Gone::Done)
+    }
+}

@@ -1,0 +1,354 @@
+//! Bearer tokens of issuers that a tenant has configured, and of all the others.
+
+use std::time::Duration;
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+
+use crate::harness::{
+    Aka, Answer, Caller, Uuid, Value, eventually,
+    issuer::{AUDIENCE, EDWARDS, ELLIPTIC, Issuer, KeyServer, NEXT_RSA, RSA, RSA_PUBLIC_PEM, by_hand, now, with},
+    json, on_both_stores,
+};
+
+on_both_stores![
+    a_token_may_do_what_its_scope_says,
+    scopes_are_also_read_from_scp,
+    every_kind_of_key_is_understood,
+    one_of_several_audiences_is_enough,
+    a_token_of_a_linked_subject_acts_as_the_user,
+    a_token_of_a_suspended_user_is_refused,
+    an_unsigned_token_is_refused,
+    a_token_signed_with_the_public_key_as_a_secret_is_refused,
+    a_token_for_somebody_else_is_refused,
+    a_token_of_an_unknown_issuer_is_refused,
+    a_token_out_of_its_time_is_refused,
+    a_token_without_a_time_or_a_subject_is_refused,
+    a_token_of_an_unknown_key_is_refused,
+    a_token_that_was_changed_is_refused,
+    a_token_of_another_tenants_issuer_is_refused,
+    a_token_of_a_disabled_provider_is_refused,
+    keys_are_fetched_once_and_kept,
+    new_keys_of_an_issuer_are_picked_up,
+    an_issuer_whose_keys_cannot_be_fetched_lets_nobody_in,
+];
+
+/// How long a new key of an issuer may go unnoticed.
+const PICKED_UP_WITHIN: Duration = Duration::from_secs(20);
+
+async fn read_users(caller: &Caller, token: &str) -> Answer {
+    caller.with_bearer(token).get("/v1/users").await
+}
+
+async fn a_token_may_do_what_its_scope_says(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+
+    let ada = acme.with_bearer(&RSA.sign(&issuer.claims("ada", "openid users:read identities:write")));
+
+    ada.get("/v1/users").await.expect(200);
+    ada.get("/v1/policies").await.refused(403, "forbidden");
+    let (user, provider) = (acme.user().await, acme.provider("github").await);
+    let linked = ada.link(user, provider, "583231").await.expect(201);
+    let rows = aka.rows().await;
+    let of_link = [("tenant_id", acme.tenant().into()), ("resource_id", linked.id().into())];
+    assert_eq!(
+        rows.column::<String>("audit_log_entries", "actor_type", &of_link).await,
+        ["oidc"]
+    );
+    let actor = format!("{}|ada", issuer.provider);
+    assert_eq!(
+        rows.column::<String>("audit_log_entries", "actor_id", &of_link).await,
+        [actor]
+    );
+}
+
+async fn scopes_are_also_read_from_scp(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let without = with(issuer.claims("ada", ""), "scope", Value::Null);
+
+    read_users(&acme, &RSA.sign(&without)).await.refused(403, "forbidden");
+    for scp in [json!("openid users:read"), json!(["openid", "users:read"])] {
+        read_users(&acme, &RSA.sign(&with(without.clone(), "scp", scp)))
+            .await
+            .expect(200);
+    }
+}
+
+async fn every_kind_of_key_is_understood(aka: Aka) {
+    let acme = aka.tenant().await;
+    let keys = [RSA, ELLIPTIC, EDWARDS];
+    let issuer = Issuer::with_keys(&acme, &keys).await;
+    let claims = issuer.claims("ada", "users:read");
+
+    for key in keys {
+        read_users(&acme, &key.sign(&claims)).await.expect(200);
+        let unnamed = key.sign_with(&Header::new(key.algorithm), &claims);
+        read_users(&acme, &unnamed).await.expect(200);
+    }
+}
+
+async fn one_of_several_audiences_is_enough(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let claims = with(
+        issuer.claims("ada", "users:read"),
+        "aud",
+        json!(["https://other.example.com", AUDIENCE]),
+    );
+
+    read_users(&acme, &RSA.sign(&claims)).await.expect(200);
+}
+
+async fn a_token_of_a_linked_subject_acts_as_the_user(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let (ada, grace) = (acme.user().await, acme.user().await);
+    acme.link(ada, issuer.provider, "sub-of-ada").await.expect(201);
+    let rule = format!("permit(principal == User::\"{ada}\", action == Action::\"getUser\", resource);");
+    acme.policy(0, &rule).await;
+
+    let as_ada = acme.with_bearer(&RSA.sign(&issuer.claims("sub-of-ada", "")));
+    let as_stranger = acme.with_bearer(&RSA.sign(&issuer.claims("sub-of-eve", "")));
+
+    as_ada.get(format!("/v1/users/{grace}")).await.expect(200);
+    as_stranger
+        .get(format!("/v1/users/{grace}"))
+        .await
+        .refused(403, "forbidden");
+}
+
+async fn a_token_of_a_suspended_user_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let ada = acme.user().await;
+    acme.link(ada, issuer.provider, "ada").await.expect(201);
+    let token = RSA.sign(&issuer.claims("ada", "users:read"));
+    read_users(&acme, &token).await.expect(200);
+
+    acme.post(format!("/v1/users/{ada}/suspend"))
+        .json(json!({ "active": false }))
+        .await
+        .expect(200);
+
+    read_users(&acme, &token).await.refused(401, "unauthenticated");
+}
+
+async fn an_unsigned_token_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let claims = issuer.claims("ada", "users:read");
+
+    for algorithm in ["none", "None", "NONE", ""] {
+        for kid in [json!(null), json!(RSA.kid())] {
+            let token = by_hand(&json!({ "alg": algorithm, "typ": "JWT", "kid": kid }), &claims, b"");
+            read_users(&acme, &token).await.refused(401, "unauthenticated");
+        }
+    }
+    let stripped = RSA.sign(&claims);
+    let stripped = stripped.rsplit_once('.').expect("a token has three parts").0;
+    read_users(&acme, &format!("{stripped}."))
+        .await
+        .refused(401, "unauthenticated");
+    read_users(&acme, stripped).await.refused(401, "unauthenticated");
+}
+
+async fn a_token_signed_with_the_public_key_as_a_secret_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let claims = issuer.claims("ada", "users:read");
+    let jwk = RSA.jwk();
+    let modulus = BASE64_URL_SAFE_NO_PAD
+        .decode(jwk["n"].as_str().expect("an RSA key"))
+        .expect("base 64");
+
+    for secret in [
+        RSA_PUBLIC_PEM.as_bytes(),
+        RSA_PUBLIC_PEM.trim().as_bytes(),
+        jwk.to_string().as_bytes(),
+        &modulus,
+    ] {
+        for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+            let header = Header {
+                kid: Some(RSA.kid()),
+                ..Header::new(algorithm)
+            };
+            let token = encode(&header, &claims, &EncodingKey::from_secret(secret)).expect("any secret will do");
+            read_users(&acme, &token).await.refused(401, "unauthenticated");
+        }
+    }
+}
+
+async fn a_token_for_somebody_else_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    for audience in [json!("https://other.example.com"), json!([]), json!(""), Value::Null] {
+        let claims = with(issuer.claims("ada", "users:read"), "aud", audience);
+        read_users(&acme, &RSA.sign(&claims))
+            .await
+            .refused(401, "unauthenticated");
+    }
+}
+
+async fn a_token_of_an_unknown_issuer_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let slash = format!("{}/", issuer.name);
+    for name in [json!("https://evil.example.com"), json!(slash), json!(""), Value::Null] {
+        let claims = with(issuer.claims("ada", "users:read"), "iss", name);
+        read_users(&acme, &RSA.sign(&claims))
+            .await
+            .refused(401, "unauthenticated");
+    }
+}
+
+async fn a_token_out_of_its_time_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let good = issuer.claims("ada", "users:read");
+
+    let expired = with(good.clone(), "exp", json!(now() - 120));
+    let refusal = read_users(&acme, &RSA.sign(&expired))
+        .await
+        .refused(401, "unauthenticated");
+    assert_eq!(refusal["details"]["reason"], "expired_token");
+
+    let early = with(good, "nbf", json!(now() + 120));
+    read_users(&acme, &RSA.sign(&early))
+        .await
+        .refused(401, "unauthenticated");
+}
+
+async fn a_token_without_a_time_or_a_subject_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    for claim in ["exp", "sub"] {
+        let claims = with(issuer.claims("ada", "users:read"), claim, Value::Null);
+        read_users(&acme, &RSA.sign(&claims))
+            .await
+            .refused(401, "unauthenticated");
+    }
+}
+
+async fn a_token_of_an_unknown_key_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let claims = issuer.claims("ada", "users:read");
+
+    // Another key by its own name, and one that borrows the name of the right one.
+    read_users(&acme, &NEXT_RSA.sign(&claims))
+        .await
+        .refused(401, "unauthenticated");
+    let borrowed = Header {
+        kid: Some(RSA.kid()),
+        ..Header::new(Algorithm::RS256)
+    };
+    read_users(&acme, &NEXT_RSA.sign_with(&borrowed, &claims))
+        .await
+        .refused(401, "unauthenticated");
+    // A key that the token itself brings along.
+    let mut own: Header = borrowed;
+    own.jwk = serde_json::from_value(NEXT_RSA.jwk()).ok();
+    assert!(own.jwk.is_some(), "the fixture is a JWK");
+    read_users(&acme, &NEXT_RSA.sign_with(&own, &claims))
+        .await
+        .refused(401, "unauthenticated");
+}
+
+async fn a_token_that_was_changed_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let token = RSA.sign(&issuer.claims("ada", "identities:read"));
+    let parts: Vec<&str> = token.split('.').collect();
+    let more = issuer.claims("ada", "users:read");
+
+    let with_more = BASE64_URL_SAFE_NO_PAD.encode(more.to_string());
+    read_users(&acme, &format!("{}.{with_more}.{}", parts[0], parts[2]))
+        .await
+        .refused(401, "unauthenticated");
+
+    let mut signature = BASE64_URL_SAFE_NO_PAD.decode(parts[2]).expect("base 64");
+    signature[0] ^= 1;
+    let good = RSA.sign(&more);
+    let good = good.rsplit_once('.').expect("a token has three parts").0;
+    let broken = BASE64_URL_SAFE_NO_PAD.encode(signature);
+    read_users(&acme, &format!("{good}.{broken}"))
+        .await
+        .refused(401, "unauthenticated");
+}
+
+async fn a_token_of_another_tenants_issuer_is_refused(aka: Aka) {
+    let (acme, other) = (aka.tenant().await, aka.tenant().await);
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let token = RSA.sign(&issuer.claims("ada", "users:read"));
+    read_users(&acme, &token).await.expect(200);
+
+    read_users(&other, &token).await.refused(401, "unauthenticated");
+    let nowhere = acme.claiming_tenant(&Uuid::now_v7().to_string());
+    read_users(&nowhere, &token).await.refused(401, "unauthenticated");
+}
+
+async fn a_token_of_a_disabled_provider_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let token = RSA.sign(&issuer.claims("ada", "users:read"));
+    read_users(&acme, &token).await.expect(200);
+
+    let path = format!("/v1/identity-providers/{}", issuer.provider);
+    acme.put(path).json(json!({ "enabled": false })).await.expect(200);
+
+    read_users(&acme, &token).await.refused(401, "unauthenticated");
+}
+
+async fn keys_are_fetched_once_and_kept(aka: Aka) {
+    let acme = aka.tenant().await;
+    let server = KeyServer::start(&[RSA]).await;
+    let issuer = Issuer::with_keys_at(&acme, server.address()).await;
+
+    for _ in 0..10 {
+        read_users(&acme, &RSA.sign(&issuer.claims("ada", "users:read")))
+            .await
+            .expect(200);
+    }
+
+    assert_eq!(server.asked(), 1);
+}
+
+async fn new_keys_of_an_issuer_are_picked_up(aka: Aka) {
+    let acme = aka.tenant().await;
+    let server = KeyServer::start(&[RSA]).await;
+    let issuer = Issuer::with_keys_at(&acme, server.address()).await;
+    let claims = issuer.claims("ada", "users:read");
+    read_users(&acme, &RSA.sign(&claims)).await.expect(200);
+    read_users(&acme, &NEXT_RSA.sign(&claims))
+        .await
+        .refused(401, "unauthenticated");
+
+    server.publish(&[NEXT_RSA]);
+
+    eventually(PICKED_UP_WITHIN, "the new key is accepted", async || {
+        let answer = read_users(&acme, &NEXT_RSA.sign(&claims)).await;
+        if answer.status == 200 { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    read_users(&acme, &RSA.sign(&claims))
+        .await
+        .refused(401, "unauthenticated");
+    assert!(
+        server.asked() < 10,
+        "whoever sends unknown tokens cannot make the server ask each time"
+    );
+}
+
+async fn an_issuer_whose_keys_cannot_be_fetched_lets_nobody_in(aka: Aka) {
+    let acme = aka.tenant().await;
+    let server = KeyServer::start(&[RSA]).await;
+    let issuer = Issuer::with_keys_at(&acme, server.address()).await;
+    drop(server);
+
+    let answer = read_users(&acme, &RSA.sign(&issuer.claims("ada", "users:read"))).await;
+
+    assert!([401, 503].contains(&answer.status), "{answer}");
+    acme.get("/v1/users").await.expect(200);
+}

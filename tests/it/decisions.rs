@@ -1,0 +1,273 @@
+//! How policy decides: section 4 of the contract, as a caller meets it.
+
+use crate::harness::{Aka, Caller, Uuid, json, on_both_stores};
+
+on_both_stores![
+    a_forbid_refuses_with_its_notice,
+    github_accounts_can_be_kept_to_the_companys_domain,
+    all_determining_forbids_are_heard,
+    a_new_forbid_is_in_force_on_the_next_request,
+    a_rule_that_is_removed_is_out_of_force_on_the_next_request,
+    a_disabled_policy_decides_nothing,
+    inside_a_level_forbid_wins,
+    a_higher_level_decides_before_a_lower_one,
+    where_no_rule_of_the_tenant_decides_the_scopes_do,
+    a_permit_opens_what_the_scopes_do_not,
+    a_rule_can_speak_of_one_key,
+    a_rule_can_look_at_the_user,
+    a_rule_that_cannot_be_evaluated_refuses,
+    a_forbid_of_another_tenant_has_no_effect,
+    a_permit_for_everything_does_not_open_the_tenants,
+];
+
+const FORBID_READING: &str = "@notice(\"Not today.\") forbid(principal, action == Action::\"getUser\", resource);";
+const PERMIT_READING: &str = "permit(principal, action == Action::\"getUser\", resource);";
+
+/// Reads a user, which policy may or may not allow.
+async fn read_user(caller: &Caller, user: Uuid) -> u16 {
+    caller.get(format!("/v1/users/{user}")).await.status
+}
+
+async fn a_forbid_refuses_with_its_notice(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    acme.policy(0, FORBID_READING).await;
+
+    let refusal = acme.get(format!("/v1/users/{user}")).await.refused(403, "forbidden");
+
+    assert_eq!(refusal.notices(), ["Not today."]);
+    assert_eq!(refusal["details"]["action"], "getUser");
+    acme.get("/v1/users").await.expect(200);
+}
+
+async fn github_accounts_can_be_kept_to_the_companys_domain(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, github, slack) = (
+        acme.user().await,
+        acme.provider("github").await,
+        acme.provider("slack").await,
+    );
+    let rule = r#"
+        @notice("GitHub accounts must use the company's domain")
+        forbid(principal, action == Action::"createUserIdentity", resource)
+        when {
+            context.identity_provider.provider_type == "github"
+            && !(context has external_email && context.external_email like "*@example.com")
+        };
+    "#;
+    acme.policy(0, rule).await;
+    let link = |provider: Uuid, email: Option<&str>| {
+        let account = json!({ "identity_provider_id": provider, "external_id": "583231", "external_email": email });
+        acme.post(format!("/v1/users/{user}/identities")).json(account)
+    };
+
+    for email in [None, Some("octocat@github.com"), Some("octocat@example.com.evil.org")] {
+        let refusal = link(github, email).await.refused(403, "forbidden");
+        assert_eq!(refusal.notices(), ["GitHub accounts must use the company's domain"]);
+    }
+    acme.lookup(github, "583231").await.refused_as_unknown("identity");
+    link(slack, None).await.expect(201);
+    link(github, Some("octocat@example.com")).await.expect(201);
+}
+
+async fn all_determining_forbids_are_heard(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    acme.policy(0, FORBID_READING).await;
+    acme.policy(
+        0,
+        "@notice(\"Nor tomorrow.\") forbid(principal, action, resource is User);",
+    )
+    .await;
+    acme.policy(
+        0,
+        "@notice(\"This is another matter.\") forbid(principal, action, resource is Policy);",
+    )
+    .await;
+
+    let refusal = acme.get(format!("/v1/users/{user}")).await.refused(403, "forbidden");
+
+    let mut notices = refusal.notices();
+    notices.sort_unstable();
+    assert_eq!(notices, ["Nor tomorrow.", "Not today."]);
+}
+
+async fn a_new_forbid_is_in_force_on_the_next_request(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    let policy = acme
+        .post("/v1/policies")
+        .json(json!({ "name": "Later" }))
+        .await
+        .expect(201)
+        .id();
+    assert_eq!(read_user(&acme, user).await, 200);
+
+    let rule = json!({ "policy_text": FORBID_READING });
+    acme.post(format!("/v1/policies/{policy}/rules"))
+        .json(rule)
+        .await
+        .expect(201);
+
+    assert_eq!(read_user(&acme, user).await, 403);
+}
+
+async fn a_rule_that_is_removed_is_out_of_force_on_the_next_request(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    let policy = format!("/v1/policies/{}", acme.policy(0, FORBID_READING).await);
+    let rule = acme.get(format!("{policy}/rules")).await.expect(200).column("id")[0].clone();
+    assert_eq!(read_user(&acme, user).await, 403);
+
+    acme.delete(format!("{policy}/rules/{}", rule.as_str().expect("an id")))
+        .await
+        .expect(204);
+    assert_eq!(read_user(&acme, user).await, 200);
+
+    acme.post(format!("{policy}/rules"))
+        .json(json!({ "policy_text": FORBID_READING }))
+        .await
+        .expect(201);
+    assert_eq!(read_user(&acme, user).await, 403);
+    acme.delete(&policy).await.expect(204);
+    assert_eq!(read_user(&acme, user).await, 200);
+}
+
+async fn a_disabled_policy_decides_nothing(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    let policy = json!({ "name": "Draft", "enabled": false, "cedar_policy_set": FORBID_READING });
+    acme.post("/v1/policies").json(policy).await.expect(201);
+
+    assert_eq!(read_user(&acme, user).await, 200);
+}
+
+async fn inside_a_level_forbid_wins(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    acme.policy(5, FORBID_READING).await;
+    acme.policy(5, PERMIT_READING).await;
+
+    assert_eq!(read_user(&acme, user).await, 403);
+}
+
+async fn a_higher_level_decides_before_a_lower_one(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    acme.policy(10, FORBID_READING).await;
+    assert_eq!(read_user(&acme, user).await, 403);
+
+    let permit = acme.policy(11, PERMIT_READING).await;
+    assert_eq!(read_user(&acme, user).await, 200);
+
+    acme.policy(12, FORBID_READING).await;
+    assert_eq!(read_user(&acme, user).await, 403);
+    acme.delete(format!("/v1/policies/{permit}")).await.expect(204);
+    assert_eq!(read_user(&acme, user).await, 403);
+}
+
+async fn where_no_rule_of_the_tenant_decides_the_scopes_do(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    acme.policy(10, "forbid(principal, action == Action::\"deleteUser\", resource);")
+        .await;
+    acme.policy(5, "permit(principal, action == Action::\"suspendUser\", resource);")
+        .await;
+    let reader = acme.limited_to(&["users:read"]).await;
+    let linker = acme.limited_to(&["identities:write"]).await;
+
+    assert_eq!(read_user(&reader, user).await, 200);
+    assert_eq!(read_user(&linker, user).await, 403);
+}
+
+async fn a_permit_opens_what_the_scopes_do_not(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    let linker = acme.limited_to(&["identities:write"]).await;
+    assert_eq!(read_user(&linker, user).await, 403);
+
+    acme.policy(0, PERMIT_READING).await;
+
+    assert_eq!(read_user(&linker, user).await, 200);
+    linker.get("/v1/users").await.refused(403, "forbidden");
+}
+
+async fn a_rule_can_speak_of_one_key(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    let (bot, other) = (
+        acme.limited_to(&["users:read"]).await,
+        acme.limited_to(&["users:read"]).await,
+    );
+
+    let rule = format!("forbid(principal == ApiKey::\"{}\", action, resource);", bot.key_id());
+    acme.policy(0, &rule).await;
+
+    assert_eq!(read_user(&bot, user).await, 403);
+    assert_eq!(read_user(&other, user).await, 200);
+}
+
+async fn a_rule_can_look_at_the_user(aka: Aka) {
+    let acme = aka.tenant().await;
+    let create = async |name: &str, roles: &[&str]| {
+        let user = json!({ "email": format!("{name}@example.com"), "name": name, "roles": roles });
+        acme.post("/v1/users").json(user).await.expect(201).id()
+    };
+    let (ada, grace) = (create("ada", &["admin"]).await, create("grace", &[]).await);
+
+    acme.policy(
+        0,
+        "forbid(principal, action == Action::\"getUser\", resource in Role::\"admin\");",
+    )
+    .await;
+    assert_eq!((read_user(&acme, ada).await, read_user(&acme, grace).await), (403, 200));
+
+    acme.put(format!("/v1/users/{grace}"))
+        .json(json!({ "roles": ["admin"] }))
+        .await
+        .expect(200);
+    assert_eq!(read_user(&acme, grace).await, 403, "what a rule looks at is not stale");
+}
+
+async fn a_rule_that_cannot_be_evaluated_refuses(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    acme.policy(
+        0,
+        "forbid(principal, action == Action::\"getUser\", resource) when { resource.email == \"eve@example.com\" };",
+    )
+    .await;
+
+    assert_eq!(read_user(&acme, user).await, 200);
+    // Of a user who does not exist there is no address to look at, so that nobody can say that it is not Eve's.
+    assert_eq!(read_user(&acme, Uuid::now_v7()).await, 403);
+}
+
+async fn a_forbid_of_another_tenant_has_no_effect(aka: Aka) {
+    let (acme, other) = (aka.tenant().await, aka.tenant().await);
+    let user = acme.user().await;
+
+    other.policy(1000, "forbid(principal, action, resource);").await;
+
+    assert_eq!(read_user(&acme, user).await, 200);
+    other.get("/v1/users").await.refused(403, "forbidden");
+}
+
+async fn a_permit_for_everything_does_not_open_the_tenants(aka: Aka) {
+    let acme = aka.tenant().await;
+    acme.policy(1_000_000, "permit(principal, action, resource);").await;
+    let nothing_but_users = acme.limited_to(&["users:read"]).await;
+    nothing_but_users.get("/v1/policies").await.expect(200);
+
+    for caller in [acme, nothing_but_users] {
+        caller.get("/v1/tenants").await.refused(403, "forbidden");
+        let tenant = json!({ "name": "Mine", "slug": crate::harness::unique("mine") });
+        caller.post("/v1/tenants").json(tenant).await.refused(403, "forbidden");
+        let own = format!("/v1/tenants/{}", caller.tenant());
+        caller
+            .put(own)
+            .json(json!({ "name": "Mine" }))
+            .await
+            .refused(403, "forbidden");
+    }
+}

@@ -1,0 +1,232 @@
+//! An issuer of tokens: keys, tokens that are right or wrong in one way, and a server that publishes the keys.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::{Caller, Uuid, unique};
+
+pub const AUDIENCE: &str = "https://aka.example.com";
+
+/// A key with which tokens are signed.
+#[derive(Clone, Copy)]
+pub struct SigningKey {
+    pub algorithm: Algorithm,
+    private: &'static str,
+    public: &'static str,
+}
+
+macro_rules! key {
+    ($algorithm:expr, $name:literal) => {
+        SigningKey {
+            algorithm: $algorithm,
+            private: include_str!(concat!("../fixtures/", $name, ".pem")),
+            public: include_str!(concat!("../fixtures/", $name, ".jwk.json")),
+        }
+    };
+}
+
+pub const RSA: SigningKey = key!(Algorithm::RS256, "test-only-rsa-a");
+pub const NEXT_RSA: SigningKey = key!(Algorithm::RS256, "test-only-rsa-b");
+pub const ELLIPTIC: SigningKey = key!(Algorithm::ES256, "test-only-ec");
+pub const EDWARDS: SigningKey = key!(Algorithm::EdDSA, "test-only-ed25519");
+/// The public half of [`RSA`] as it is often passed around.
+pub const RSA_PUBLIC_PEM: &str = include_str!("../fixtures/test-only-rsa-a.public.pem");
+
+impl SigningKey {
+    /// Its public half.
+    pub fn jwk(self) -> Value {
+        serde_json::from_str(self.public).expect("the fixture is JSON")
+    }
+
+    /// Its name.
+    pub fn kid(self) -> String {
+        self.jwk()["kid"].as_str().expect("the fixture has a kid").to_owned()
+    }
+
+    fn der(self) -> Vec<u8> {
+        let lines: String = self.private.lines().filter(|line| !line.starts_with("-----")).collect();
+        BASE64_STANDARD.decode(lines).expect("the fixture is PEM")
+    }
+
+    /// A token that this key signs, with its name in the header.
+    pub fn sign(self, claims: &Value) -> String {
+        let header = Header {
+            kid: Some(self.kid()),
+            ..Header::new(self.algorithm)
+        };
+        self.sign_with(&header, claims)
+    }
+
+    /// A token that this key signs, with any header.
+    pub fn sign_with(self, header: &Header, claims: &Value) -> String {
+        let der = self.der();
+        let key = match self.algorithm {
+            Algorithm::ES256 => EncodingKey::from_ec_der(&der),
+            Algorithm::EdDSA => EncodingKey::from_ed_der(&der),
+            _ => EncodingKey::from_rsa_der(&der),
+        };
+        encode(header, claims, &key).expect("the fixture is a key of its algorithm")
+    }
+}
+
+/// A set of public keys as it is published.
+pub fn jwks(keys: &[SigningKey]) -> Value {
+    json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() })
+}
+
+/// An issuer that a tenant has configured as a provider.
+pub struct Issuer {
+    pub name: String,
+    pub provider: Uuid,
+}
+
+impl Issuer {
+    /// Makes a provider whose keys stand in its configuration.
+    pub async fn with_keys(tenant: &Caller, keys: &[SigningKey]) -> Self {
+        Self::configured(tenant, |config| config["jwks"] = jwks(keys)).await
+    }
+
+    /// Makes a provider whose keys are fetched.
+    pub async fn with_keys_at(tenant: &Caller, address: &str) -> Self {
+        Self::configured(tenant, |config| config["jwks_uri"] = json!(address)).await
+    }
+
+    async fn configured(tenant: &Caller, keys: impl FnOnce(&mut Value)) -> Self {
+        let name = format!("https://{}.example.com", unique("issuer"));
+        let mut config = json!({ "issuer": name, "audience": AUDIENCE });
+        keys(&mut config);
+        let provider = json!({ "name": "Sign-in", "provider_type": "oidc", "config": config });
+        let provider = tenant.post("/v1/identity-providers").json(provider).await.expect(201);
+        Self {
+            name,
+            provider: provider.id(),
+        }
+    }
+
+    /// The claims of a good token, for a subject with these scopes.
+    pub fn claims(&self, subject: &str, scope: &str) -> Value {
+        let now = now();
+        json!({
+            "iss": self.name, "aud": AUDIENCE, "sub": subject, "scope": scope,
+            "iat": now, "nbf": now - 60, "exp": now + 600,
+        })
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("it is later than 1970")
+        .as_secs()
+}
+
+/// Claims with one of them changed; null takes it away.
+pub fn with(mut claims: Value, name: &str, value: Value) -> Value {
+    if value.is_null() {
+        claims.as_object_mut().expect("claims are an object").remove(name);
+    } else {
+        claims[name] = value;
+    }
+    claims
+}
+
+/// A token that is put together by hand.
+pub fn by_hand(header: &Value, claims: &Value, signature: &[u8]) -> String {
+    let part = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    format!(
+        "{}.{}.{}",
+        part(header.to_string().as_bytes()),
+        part(claims.to_string().as_bytes()),
+        part(signature)
+    )
+}
+
+/// A server that publishes keys, for as long as it is held.
+pub struct KeyServer {
+    address: String,
+    published: Arc<Mutex<Published>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+struct Published {
+    keys: Value,
+    asked: usize,
+}
+
+impl KeyServer {
+    /// Publishes keys.
+    pub async fn start(keys: &[SigningKey]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = format!(
+            "http://{}/keys",
+            listener.local_addr().expect("a bound socket has an address")
+        );
+        let published = Arc::new(Mutex::new(Published {
+            keys: jwks(keys),
+            asked: 0,
+        }));
+        let answered = Arc::clone(&published);
+        let task = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let body = {
+                    let mut published = answered.lock().unwrap_or_else(PoisonError::into_inner);
+                    published.asked += 1;
+                    published.keys.to_string()
+                };
+                // Whoever goes away without reading gets nothing.
+                let _ = answer(connection, &body).await;
+            }
+        });
+        Self {
+            address,
+            published,
+            task,
+        }
+    }
+
+    /// Where the keys are.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Publishes other keys from now on.
+    pub fn publish(&self, keys: &[SigningKey]) {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).keys = jwks(keys);
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> usize {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).asked
+    }
+}
+
+impl Drop for KeyServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(mut connection: TcpStream, body: &str) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let read = connection.read_buf(&mut request).await?;
+        if read == 0 {
+            return Ok(());
+        }
+    }
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/jwk-set+json\r\nconnection: close";
+    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    connection.write_all(answer.as_bytes()).await?;
+    connection.shutdown().await
+}

@@ -1,0 +1,74 @@
+//! Looking into the database past the server: what is stored, not what is said to be stored.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, QueryResult, TryGetable,
+    sea_query::{Alias, Expr, ExprTrait as _, Order, Query, SelectStatement, Value},
+};
+
+/// Opens a connection of the tests' own.
+pub async fn connect(url: &str) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(2)
+        .connect_timeout(Duration::from_secs(5))
+        .sqlx_logging(false);
+    Database::connect(options)
+        .await
+        .expect("the server's database is there")
+}
+
+/// The rows of a database.
+pub struct Rows<'a> {
+    db: &'a DatabaseConnection,
+}
+
+/// A column and the value that it must have.
+pub type Condition<'a> = (&'a str, Value);
+
+impl<'a> Rows<'a> {
+    pub fn new(db: &'a DatabaseConnection) -> Self {
+        Self { db }
+    }
+
+    /// How many rows of a table are like that.
+    pub async fn count(&self, table: &str, like: &[Condition<'_>]) -> usize {
+        let mut query = from(table, like);
+        query.expr(Expr::val(1));
+        self.all(&query).await.len()
+    }
+
+    /// A column of the rows of a table that are like that, oldest first.
+    pub async fn column<T: TryGetable>(&self, table: &str, column: &str, like: &[Condition<'_>]) -> Vec<T> {
+        let mut query = from(table, like);
+        query.column(Alias::new(column)).order_by(Alias::new("id"), Order::Asc);
+        let rows = self.all(&query).await;
+        rows.iter()
+            .map(|row| row.try_get_by_index(0).expect("a column of this type"))
+            .collect()
+    }
+
+    /// The same of a table that has no ids, in no order: the catalogues of the databases are such.
+    pub async fn names(&self, table: &str, column: &str, like: &[Condition<'_>]) -> Vec<String> {
+        let mut query = from(table, like);
+        query.expr(Expr::cust(format!("CAST({column} AS TEXT)")));
+        let rows = self.all(&query).await;
+        rows.iter()
+            .map(|row| row.try_get_by_index(0).expect("a text"))
+            .collect()
+    }
+
+    async fn all(&self, query: &SelectStatement) -> Vec<QueryResult> {
+        self.db.query_all(query).await.expect("a query that the tables allow")
+    }
+}
+
+fn from(table: &str, like: &[Condition<'_>]) -> SelectStatement {
+    let mut query = Query::select();
+    query.from(Alias::new(table));
+    for (column, value) in like {
+        query.and_where(Expr::col(Alias::new(*column)).eq(value.clone()));
+    }
+    query
+}

@@ -1,0 +1,284 @@
+//! Identity providers: creating, reading, changing and deleting them, and secrets that go in but never come out.
+
+use crate::harness::{Aka, Uuid, issuer, json, on_both_stores};
+
+on_both_stores![
+    a_provider_of_every_type_can_be_created,
+    a_new_provider_is_enabled_and_waits_for_its_first_sync,
+    an_unknown_provider_is_not_found,
+    providers_are_listed_and_filtered,
+    an_update_changes_what_it_names_and_nothing_else,
+    the_type_of_a_provider_does_not_change,
+    secrets_in_a_configuration_never_come_back,
+    an_update_keeps_the_secrets_that_it_does_not_name,
+    a_provider_with_linked_accounts_is_not_deleted,
+    a_provider_without_accounts_can_be_deleted,
+    a_configuration_with_a_private_key_is_refused,
+    a_configuration_that_half_describes_an_issuer_is_refused,
+];
+
+const TYPES: [&str; 9] = [
+    "aws_identity_center",
+    "okta",
+    "azure_ad",
+    "google_workspace",
+    "slack",
+    "github",
+    "pagerduty",
+    "custom_scim",
+    "oidc",
+];
+
+async fn a_provider_of_every_type_can_be_created(aka: Aka) {
+    let acme = aka.tenant().await;
+    for provider_type in TYPES {
+        let provider = json!({ "name": provider_type, "provider_type": provider_type });
+
+        let created = acme.post("/v1/identity-providers").json(provider).await.expect(201);
+
+        assert_eq!(created["provider_type"], provider_type);
+        assert_eq!(
+            acme.get(format!("/v1/identity-providers/{}", created.id()))
+                .await
+                .expect(200)
+                .json,
+            created.json
+        );
+    }
+    assert_eq!(
+        acme.get("/v1/identity-providers")
+            .await
+            .expect(200)
+            .column("provider_type"),
+        TYPES.map(|one| json!(one))
+    );
+}
+
+async fn a_new_provider_is_enabled_and_waits_for_its_first_sync(aka: Aka) {
+    let acme = aka.tenant().await;
+
+    let created = acme
+        .post("/v1/identity-providers")
+        .json(json!({ "name": "GitHub", "provider_type": "github" }))
+        .await
+        .expect(201);
+
+    assert_eq!(
+        created.json,
+        json!({
+            "id": created["id"],
+            "name": "GitHub",
+            "provider_type": "github",
+            "config": {},
+            "enabled": true,
+            "last_synced_at": null,
+            "sync_status": "pending",
+            "sync_error": null,
+            "created_at": created["created_at"],
+            "updated_at": created["created_at"],
+        })
+    );
+    assert_eq!(
+        created.header("location"),
+        Some(&*format!("/v1/identity-providers/{}", created.id()))
+    );
+}
+
+async fn an_unknown_provider_is_not_found(aka: Aka) {
+    let acme = aka.tenant().await;
+    let unknown = format!("/v1/identity-providers/{}", Uuid::now_v7());
+
+    acme.get(&unknown).await.refused_as_unknown("identity_provider");
+    acme.put(&unknown)
+        .json(json!({ "name": "GitHub" }))
+        .await
+        .refused_as_unknown("identity_provider");
+    acme.delete(&unknown).await.refused_as_unknown("identity_provider");
+}
+
+async fn providers_are_listed_and_filtered(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (on, off) = (acme.provider("github").await, acme.provider("slack").await);
+    acme.put(format!("/v1/identity-providers/{off}"))
+        .json(json!({ "enabled": false }))
+        .await
+        .expect(200);
+
+    let listed = async |query: &str| {
+        acme.get(format!("/v1/identity-providers{query}"))
+            .await
+            .expect(200)
+            .column("id")
+    };
+
+    assert_eq!(listed("").await, [json!(on), json!(off)]);
+    assert_eq!(listed("?enabled=true").await, [json!(on)]);
+    assert_eq!(listed("?enabled=false").await, [json!(off)]);
+}
+
+async fn an_update_changes_what_it_names_and_nothing_else(aka: Aka) {
+    let acme = aka.tenant().await;
+    let provider = json!({ "name": "GitHub", "provider_type": "github", "config": { "organization": "acme" } });
+    let created = acme.post("/v1/identity-providers").json(provider).await.expect(201);
+    let path = format!("/v1/identity-providers/{}", created.id());
+
+    let renamed = acme
+        .put(&path)
+        .json(json!({ "name": "GitHub of Acme" }))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&renamed["config"], &renamed["enabled"]),
+        (&json!({ "organization": "acme" }), &json!(true))
+    );
+
+    let disabled = acme.put(&path).json(json!({ "enabled": false })).await.expect(200);
+    assert_eq!(
+        (&disabled["name"], &disabled["enabled"]),
+        (&json!("GitHub of Acme"), &json!(false))
+    );
+
+    let moved = acme
+        .put(&path)
+        .json(json!({ "config": { "organization": "acme-labs" } }))
+        .await
+        .expect(200);
+    assert_eq!(moved["config"], json!({ "organization": "acme-labs" }));
+    assert_eq!(moved["enabled"], false);
+    assert_eq!(moved["created_at"], created["created_at"]);
+    assert_eq!(acme.get(&path).await.expect(200).json, moved.json);
+}
+
+async fn the_type_of_a_provider_does_not_change(aka: Aka) {
+    let acme = aka.tenant().await;
+    let path = format!("/v1/identity-providers/{}", acme.provider("github").await);
+
+    acme.put(&path)
+        .json(json!({ "provider_type": "slack" }))
+        .await
+        .refused_input("body", "provider_type");
+}
+
+/// A configuration with secrets at every depth, and what of it may be shown.
+fn with_secrets() -> (serde_json::Value, serde_json::Value) {
+    let config = json!({
+        "organization": "acme",
+        "client_id": "Iv1.8a61f9b3a7aba766",
+        "client_secret": "hush-1",
+        "token_endpoint": "https://github.com/login/oauth/access_token",
+        "api_token": "hush-2",
+        "password": "hush-3",
+        "webhook": { "url": "https://acme.example.com", "secret": "hush-4" },
+        "apps": [{ "id": 1, "private_key": "hush-5" }, { "id": 2, "API_KEY": "hush-6" }],
+        "credentials": { "user": "hush-7" },
+    });
+    let shown = json!({
+        "organization": "acme",
+        "client_id": "Iv1.8a61f9b3a7aba766",
+        "token_endpoint": "https://github.com/login/oauth/access_token",
+        "webhook": { "url": "https://acme.example.com" },
+        "apps": [{ "id": 1 }, { "id": 2 }],
+    });
+    (config, shown)
+}
+
+async fn secrets_in_a_configuration_never_come_back(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (config, shown) = with_secrets();
+
+    let created = acme
+        .post("/v1/identity-providers")
+        .json(json!({ "name": "GitHub", "provider_type": "github", "config": config }))
+        .await
+        .expect(201);
+
+    let path = format!("/v1/identity-providers/{}", created.id());
+    let read = acme.get(&path).await.expect(200);
+    let listed = acme.get("/v1/identity-providers").await.expect(200);
+    let updated = acme.put(&path).json(json!({ "config": config })).await.expect(200);
+    assert_eq!(created["config"], shown);
+    for answer in [created, read, listed, updated] {
+        assert!(!answer.text().contains("hush-"), "{answer}");
+    }
+}
+
+async fn an_update_keeps_the_secrets_that_it_does_not_name(aka: Aka) {
+    let acme = aka.tenant().await;
+    let config = json!({ "organization": "acme", "client_secret": "hush-1", "webhook": { "secret": "hush-2" } });
+    let provider = json!({ "name": "GitHub", "provider_type": "github", "config": config });
+    let created = acme
+        .post("/v1/identity-providers")
+        .json(provider)
+        .await
+        .expect(201)
+        .id();
+
+    // What was read is changed in one place and sent back: the usual way to edit a configuration.
+    let mut edited = acme.get(format!("/v1/identity-providers/{created}")).await.expect(200)["config"].clone();
+    edited["organization"] = json!("acme-labs");
+    acme.put(format!("/v1/identity-providers/{created}"))
+        .json(json!({ "config": edited }))
+        .await
+        .expect(200);
+
+    let rows = aka.rows().await;
+    let stored: Vec<serde_json::Value> = rows
+        .column("identity_providers", "config", &[("id", created.into())])
+        .await;
+    let expected = json!({ "organization": "acme-labs", "client_secret": "hush-1", "webhook": { "secret": "hush-2" } });
+    assert_eq!(stored, [expected]);
+}
+
+async fn a_provider_with_linked_accounts_is_not_deleted(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, provider) = (acme.user().await, acme.provider("github").await);
+    acme.link(user, provider, "583231").await.expect(201);
+
+    acme.delete(format!("/v1/identity-providers/{provider}"))
+        .await
+        .refused(409, "identity_provider_in_use");
+
+    acme.get(format!("/v1/identity-providers/{provider}")).await.expect(200);
+}
+
+async fn a_provider_without_accounts_can_be_deleted(aka: Aka) {
+    let acme = aka.tenant().await;
+    let path = format!("/v1/identity-providers/{}", acme.provider("github").await);
+
+    acme.delete(&path).await.expect(204);
+
+    acme.get(&path).await.refused_as_unknown("identity_provider");
+    acme.delete(&path).await.refused_as_unknown("identity_provider");
+}
+
+async fn a_configuration_with_a_private_key_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let mut keys = issuer::jwks(&[issuer::RSA]);
+    keys["keys"][0]["d"] = json!("c2VjcmV0");
+    let config = json!({ "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks": keys });
+
+    let provider = json!({ "name": "Sign-in", "provider_type": "oidc", "config": config });
+    acme.post("/v1/identity-providers")
+        .json(provider)
+        .await
+        .refused_input("body", "config.jwks");
+}
+
+async fn a_configuration_that_half_describes_an_issuer_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let keys = issuer::jwks(&[issuer::RSA]);
+    for config in [
+        json!({ "issuer": "https://id.example.com" }),
+        json!({ "issuer": "https://id.example.com", "audience": issuer::AUDIENCE }),
+        json!({ "issuer": "https://id.example.com", "jwks": keys }),
+        json!({ "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks": { "keys": [] } }),
+        json!({ "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks_uri": "file:///etc/passwd" }),
+        json!({ "issuer": 5, "audience": issuer::AUDIENCE, "jwks": keys }),
+    ] {
+        let provider = json!({ "name": "Sign-in", "provider_type": "oidc", "config": config });
+        acme.post("/v1/identity-providers")
+            .json(provider)
+            .await
+            .refused_input("body", "config");
+    }
+}

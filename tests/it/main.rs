@@ -1,0 +1,31 @@
+//! Black-box tests over HTTP: every operation and every error of the contract, on SQLite and on a real PostgreSQL.
+//!
+//! One binary, so that it is linked once. A module asserts things about one subject; the list at its head says what.
+//! [`harness`] starts the servers and checks what must hold for every answer, whatever a test asks.
+
+mod harness;
+
+mod api_keys;
+mod bearer_tokens;
+mod bodies;
+mod command_line;
+mod credentials;
+mod decisions;
+mod demo;
+mod identities;
+mod identity_providers;
+mod isolation;
+mod linking;
+mod nodes;
+mod outages;
+mod paging;
+mod parameters;
+mod policies;
+mod readme;
+mod records;
+mod requests;
+mod secrecy;
+mod shutdown;
+mod specification;
+mod tenants;
+mod users;
