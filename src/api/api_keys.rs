@@ -5,7 +5,7 @@ use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, Created, Gone, Tag,
+    Created, Gone, Tag,
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
@@ -192,7 +192,7 @@ pub struct Rotation {
 }
 
 /// The operations on API keys.
-pub struct ApiKeysApi(pub App);
+pub struct ApiKeysApi;
 
 #[OpenApi(tag = "Tag::ApiKeys")]
 impl ApiKeysApi {
@@ -205,7 +205,7 @@ impl ApiKeysApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// How many rows to answer with at most.
         limit: OptionalQuery<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
@@ -214,8 +214,8 @@ impl ApiKeysApi {
         let tenant = caller.tenant_id();
         let list = List::new("api-keys", tenant, "");
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(&self.0, Action::ListApiKeys, On::Tenant).await?;
-        let rows = api_keys::list(&self.0.store, tenant, wanted.after, wanted.to_read()).await?;
+        caller.may(Action::ListApiKeys, On::Tenant).await?;
+        let rows = api_keys::list(caller.store(), tenant, wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |key| key.id, ApiKey::from)))
     }
 
@@ -228,14 +228,14 @@ impl ApiKeysApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         body: Body<NewApiKeyBody>,
     ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let context = vec![("scopes", entities::texts(key.scopes.iter().map(|scope| scope.as_str())))];
         let permit =
-            caller.0.may_with(&self.0.store, Action::CreateApiKey, On::Tenant, context, Vec::new()).await?;
-        let (key, raw) = self.0.store.write(CreateApiKey::new(permit, key)).await?;
+            caller.may_with(Action::CreateApiKey, On::Tenant, context, Vec::new()).await?;
+        let (key, raw) = caller.store().write(CreateApiKey::new(permit, key)).await?;
         let location = format!("/v1/api-keys/{}", key.id);
         Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
     }
@@ -249,12 +249,12 @@ impl ApiKeysApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The key.
         id: Path<ApiKeyId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
-        let permit = caller.may(&self.0, Action::RevokeApiKey, On::ApiKey(id.0)).await?;
-        self.0.store.write(RevokeApiKey::new(permit, id.0)).await?;
+        let permit = caller.may(Action::RevokeApiKey, On::ApiKey(id.0)).await?;
+        caller.store().write(RevokeApiKey::new(permit, id.0)).await?;
         Ok(Gone::Done)
     }
 
@@ -268,7 +268,7 @@ impl ApiKeysApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The key.
         id: Path<ApiKeyId>,
         body: Body<Rotation>,
@@ -278,14 +278,12 @@ impl ApiKeysApi {
             let reason = format!("must be from 0 to {MAX_OVERLAP_SECONDS}");
             return Err(Error::field(In::Body, "overlap_seconds", reason).into());
         }
-        let old = api_keys::find(&self.0.store, caller.tenant_id(), id.0).await?;
+        let old = api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
         let scopes = old.iter().flat_map(api_keys::scopes).map(Scope::as_str).collect::<Vec<_>>();
         let context = vec![("scopes", entities::texts(scopes))];
-        let permit = caller
-            .0
-            .may_with(&self.0.store, Action::RotateApiKey, On::ApiKey(id.0), context, Vec::new())
+        let permit = caller.may_with(Action::RotateApiKey, On::ApiKey(id.0), context, Vec::new())
             .await?;
-        let (key, raw) = self.0.store.write(RotateApiKey::new(permit, id.0, overlap.into())).await?;
+        let (key, raw) = caller.store().write(RotateApiKey::new(permit, id.0, overlap.into())).await?;
         let location = format!("/v1/api-keys/{}", key.id);
         Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
     }

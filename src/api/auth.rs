@@ -3,6 +3,7 @@
 //! The order is that of the contract: the credential first (401), then the tenant header (400 where it is none, 403
 //! where it is another tenant's), and only then anything else of the request.
 
+use cedar_policy::{Entity, RestrictedExpression};
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -14,23 +15,42 @@ use super::{
     App,
     error::{Error, In},
 };
-use crate::domain::{
-    caller::{self, On, Permit},
-    ids::TenantId,
+use crate::{
+    domain::{
+        caller::{self, On, Permit},
+        ids::TenantId,
+        tenant_state::TenantState,
+    },
+    policy::Action,
+    store::Store,
 };
-use crate::policy::Action;
 
 const API_KEY: &str = "X-API-Key";
 const TENANT: &str = "X-Tenant-ID";
 
 /// The caller of an operation, and its parameter `X-Tenant-ID`.
-pub struct Caller(pub caller::Caller);
+pub struct Caller<'a> {
+    app: &'a App,
+    caller: caller::Caller,
+}
 
-impl Caller {
+impl<'a> Caller<'a> {
+    /// What the operation works with.
+    #[must_use]
+    pub const fn store(&self) -> &'a Store {
+        &self.app.store
+    }
+
     /// The tenant.
     #[must_use]
     pub fn tenant_id(&self) -> TenantId {
-        self.0.tenant_id()
+        self.caller.tenant_id()
+    }
+
+    /// What is known of the tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantState {
+        &self.caller.tenant
     }
 
     /// Asks policy.
@@ -38,15 +58,28 @@ impl Caller {
     /// # Errors
     ///
     /// Where policy says no.
-    pub async fn may(&self, app: &App, action: Action, on: On) -> Result<Permit, caller::Refusal> {
-        self.0.may(&app.store, action, on).await
+    pub async fn may(&self, action: Action, on: On) -> Result<Permit, caller::Refusal> {
+        self.caller.may(self.store(), action, on).await
     }
 
-    async fn of(request: &Request) -> Result<Self, Error> {
-        let app: &App = request
-            .extensions()
-            .get()
-            .ok_or_else(|| Error::Internal { reason: "the request has no application".into() })?;
+    /// Asks policy, with a context and the entities that it names.
+    ///
+    /// # Errors
+    ///
+    /// Where policy says no.
+    pub async fn may_with(
+        &self,
+        action: Action,
+        on: On,
+        context: Vec<(&'static str, RestrictedExpression)>,
+        named: Vec<Entity>,
+    ) -> Result<Permit, caller::Refusal> {
+        self.caller.may_with(self.store(), action, on, context, named).await
+    }
+
+    async fn of(request: &'a Request) -> Result<Self, Error> {
+        let app: &App =
+            request.data().ok_or_else(|| Error::Internal { reason: "the request has no application".into() })?;
         let key = header(request, API_KEY)?;
         let bearer = bearer(request)?;
         let (key, token) = match (key, bearer) {
@@ -67,12 +100,13 @@ impl Caller {
         };
         if let Some(key) = key {
             let caller = app.api_keys.authenticate(&app.store, &app.tenants, key).await?;
-            return if tenant(request)? == caller.tenant_id() { Ok(Self(caller)) } else { Err(Error::TenantMismatch) };
+            return if tenant(request)? == caller.tenant_id() { Ok(Self { app, caller }) } else { Err(Error::TenantMismatch) };
         }
         // Only its tenant knows who issues a token, so that the header must be read first.
         let tenant = tenant(request)?;
         let token = token.unwrap_or_default();
-        Ok(Self(app.tokens.authenticate(&app.store, &app.tenants, tenant, token).await?))
+        let caller = app.tokens.authenticate(&app.store, &app.tenants, tenant, token).await?;
+        Ok(Self { app, caller })
     }
 }
 
@@ -111,7 +145,7 @@ fn tenant(request: &Request) -> Result<TenantId, Error> {
     value.parse().map_err(|reason: String| Error::field(In::Header, TENANT, reason))
 }
 
-impl<'a> ApiExtractor<'a> for Caller {
+impl<'a> ApiExtractor<'a> for Caller<'a> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme, ApiExtractorType::Parameter];
     const PARAM_IS_REQUIRED: bool = true;
 

@@ -116,7 +116,7 @@ impl In {
 pub enum Error {
     MalformedJson { reason: String },
     InvalidInput { field: String, within: In, reason: String },
-    InvalidRule(RuleError),
+    InvalidRule { field: &'static str, error: RuleError },
     Unauthenticated { reason: &'static str, message: String },
     TenantMismatch,
     Forbidden { action: Action, decision: Decision, lacks: Option<Scope> },
@@ -159,7 +159,7 @@ impl Error {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::MalformedJson { .. } | Self::InvalidInput { .. } | Self::InvalidRule(_) => StatusCode::BAD_REQUEST,
+            Self::MalformedJson { .. } | Self::InvalidInput { .. } | Self::InvalidRule { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Self::TenantMismatch | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::RouteNotFound | Self::NotFound { .. } => StatusCode::NOT_FOUND,
@@ -187,7 +187,7 @@ impl Error {
         match self {
             Self::MalformedJson { .. } => "malformed_json",
             Self::InvalidInput { .. } => "invalid_input",
-            Self::InvalidRule(_) => "invalid_rule",
+            Self::InvalidRule { .. } => "invalid_rule",
             Self::Unauthenticated { .. } => "unauthenticated",
             Self::TenantMismatch => "tenant_mismatch",
             Self::Forbidden { .. } => "forbidden",
@@ -217,11 +217,12 @@ impl Error {
             Self::InvalidInput { field, within, reason } => match within {
                 In::Body if field.is_empty() => format!("The body {reason}."),
                 In::Body => format!("The field `{field}` {reason}."),
+                In::Path if field.is_empty() => format!("The path {reason}."),
                 In::Path => format!("The `{field}` in the path {reason}."),
                 In::Query => format!("The query parameter `{field}` {reason}."),
                 In::Header => format!("The header `{field}` {reason}."),
             },
-            Self::InvalidRule(error) => {
+            Self::InvalidRule { error, .. } => {
                 let place = error.position.map(|(line, column)| format!(" at line {line}, column {column}"));
                 let help = error.help.as_ref().map(|help| format!(" ({help})"));
                 format!(
@@ -284,8 +285,8 @@ impl Error {
             Self::InvalidInput { field, within, reason } => {
                 json!({ "field": field, "in": within.as_str(), "reason": reason })
             }
-            Self::InvalidRule(error) => json!({
-                "field": "policy_text",
+            Self::InvalidRule { field, error } => json!({
+                "field": field,
                 "in": "body",
                 "reason": error.message,
                 "help": error.help,
@@ -415,12 +416,6 @@ impl From<StoreError> for Error {
                 Self::Internal { reason }
             }
         }
-    }
-}
-
-impl From<RuleError> for Error {
-    fn from(error: RuleError) -> Self {
-        Self::InvalidRule(error)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use poem::web::Data;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
@@ -25,7 +26,7 @@ impl Health {
 }
 
 /// The operations on the server itself.
-pub struct HealthApi(pub App);
+pub struct HealthApi;
 
 #[OpenApi(tag = "Tag::Health")]
 impl HealthApi {
@@ -33,8 +34,8 @@ impl HealthApi {
     ///
     /// Yes, when its database answers; else `503`. Needs no credential.
     #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
-    async fn alive(&self) -> Result<Answer<Health>, Failure<{ E500 | E503 }>> {
-        self.0.store.ping().await?;
+    async fn alive(&self, app: Data<&App>) -> Result<Answer<Health>, Failure<{ E500 | E503 }>> {
+        app.store.ping().await?;
         Ok(Health::ok())
     }
 
@@ -42,11 +43,11 @@ impl HealthApi {
     ///
     /// Yes, when its database answers and it has not been told to stop; else `503`. Needs no credential.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
-    async fn ready(&self) -> Result<Answer<Health>, Failure<{ E500 | E503 }>> {
-        if self.0.stopping.load(Ordering::Relaxed) {
+    async fn ready(&self, app: Data<&App>) -> Result<Answer<Health>, Failure<{ E500 | E503 }>> {
+        if app.stopping.load(Ordering::Relaxed) {
             return Err(Error::Unavailable { reason: "the server is shutting down".into() }.into());
         }
-        self.0.store.ping().await?;
+        app.store.ping().await?;
         Ok(Health::ok())
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    App, Gone, Tag,
+    Gone, Tag,
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
@@ -25,7 +25,7 @@ use crate::{
         text::{Email, ExternalId, ExternalName},
         users,
     },
-    policy::{Action, entities},
+    policy::Action,
 };
 
 /// The account that is to be linked. Who links it, and how, the server knows by itself.
@@ -148,7 +148,7 @@ enum LinkAnswer {
 }
 
 /// The operations on identities.
-pub struct IdentitiesApi(pub App);
+pub struct IdentitiesApi;
 
 #[OpenApi(tag = "Tag::Identities")]
 impl IdentitiesApi {
@@ -172,13 +172,13 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The user to whom the account is to be linked.
         id: Path<UserId>,
         body: Body<NewUserIdentity>,
     ) -> Result<LinkAnswer, Failure<{ WITH_BODY | E404 | E409 }>> {
         let (user, Body(new)) = (id.0, body);
-        let provider = caller.0.tenant.identity_provider_entity(new.identity_provider_id);
+        let provider = caller.tenant().identity_provider_entity(new.identity_provider_id);
         let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
         let mut context = vec![
             ("identity_provider", RestrictedExpression::new_entity_uid(provider.uid)),
@@ -189,7 +189,7 @@ impl IdentitiesApi {
         context.extend(new.external_display_name.iter().map(|name| ("external_display_name", text(name.as_str()))));
         let action = Action::CreateUserIdentity;
         let permit =
-            caller.0.may_with(&self.0.store, action, On::User(user), context, vec![provider.entity]).await?;
+            caller.may_with(action, On::User(user), context, vec![provider.entity]).await?;
         let account = Account {
             identity_provider_id: new.identity_provider_id,
             external_id: new.external_id,
@@ -197,8 +197,8 @@ impl IdentitiesApi {
             email: new.external_email,
             display_name: new.external_display_name,
         };
-        let show = |identity| Answer(UserIdentity::show(identity, &caller.0.tenant));
-        match self.0.store.write(Link::manual(permit, user, account)).await {
+        let show = |identity| Answer(UserIdentity::show(identity, caller.tenant()));
+        match caller.store().write(Link::manual(permit, user, account)).await {
             Ok(Linked::Now(identity)) => {
                 let location = format!("/v1/users/{user}/identities/{}", identity.id);
                 Ok(LinkAnswer::Linked(show(identity), location))
@@ -218,7 +218,7 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
         /// How many rows to answer with at most.
@@ -229,12 +229,12 @@ impl IdentitiesApi {
         let (tenant, user) = (caller.tenant_id(), id.0);
         let list = List::new("identities", tenant, &user.to_string());
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(&self.0, Action::ListUserIdentities, On::User(user)).await?;
-        let rows = linking::list(&self.0.store, tenant, user, wanted.after, wanted.to_read()).await?;
-        if rows.is_empty() && users::find(&self.0.store, tenant, user).await?.is_none() {
+        caller.may(Action::ListUserIdentities, On::User(user)).await?;
+        let rows = linking::list(caller.store(), tenant, user, wanted.after, wanted.to_read()).await?;
+        if rows.is_empty() && users::find(caller.store(), tenant, user).await?.is_none() {
             return Err(Error::not_found("user").into());
         }
-        let show = |identity| UserIdentity::show(identity, &caller.0.tenant);
+        let show = |identity| UserIdentity::show(identity, caller.tenant());
         Ok(Answer(list.page(&wanted, rows, |identity| identity.id, show)))
     }
 
@@ -246,17 +246,17 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
         /// The identity.
         #[oai(name = "identityId")]
         identity_id: Path<IdentityId>,
     ) -> Result<Answer<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(&self.0, Action::GetUserIdentity, On::User(id.0)).await?;
-        let identity = linking::find(&self.0.store, caller.tenant_id(), id.0, identity_id.0).await?;
+        caller.may(Action::GetUserIdentity, On::User(id.0)).await?;
+        let identity = linking::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
         let identity = identity.ok_or(Error::not_found("identity"))?;
-        Ok(Answer(UserIdentity::show(identity, &caller.0.tenant)))
+        Ok(Answer(UserIdentity::show(identity, caller.tenant())))
     }
 
     /// Unlink an account from a user
@@ -268,15 +268,15 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
         /// The identity.
         #[oai(name = "identityId")]
         identity_id: Path<IdentityId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
-        let permit = caller.may(&self.0, Action::DeleteUserIdentity, On::User(id.0)).await?;
-        match self.0.store.write(Unlink::new(permit, id.0, identity_id.0)).await? {
+        let permit = caller.may(Action::DeleteUserIdentity, On::User(id.0)).await?;
+        match caller.store().write(Unlink::new(permit, id.0, identity_id.0)).await? {
             true => Ok(Gone::Done),
             false => Err(Error::not_found("identity").into()),
         }
@@ -291,7 +291,7 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The provider at which the account is.
         identity_provider_id: Query<IdentityProviderId>,
         /// The account's id at the provider, as it is, case included.
@@ -300,17 +300,17 @@ impl IdentitiesApi {
         let (provider, external_id) = (identity_provider_id.0, external_id.0);
         let context = vec![("external_id", RestrictedExpression::new_string(external_id.to_string()))];
         let on = On::IdentityProvider(provider);
-        caller.0.may_with(&self.0.store, Action::LookupIdentity, on, context, Vec::new()).await?;
-        let identity = linking::lookup(&self.0.store, caller.tenant_id(), provider, external_id.as_str()).await?;
+        caller.may_with(Action::LookupIdentity, on, context, Vec::new()).await?;
+        let identity = linking::lookup(caller.store(), caller.tenant_id(), provider, external_id.as_str()).await?;
         let identity = identity.ok_or(Error::not_found("identity"))?;
-        Ok(Answer(UserIdentity::show(identity, &caller.0.tenant)))
+        Ok(Answer(UserIdentity::show(identity, caller.tenant())))
     }
 }
 
 impl IdentitiesApi {
     /// That the account is another user's: what is known of that link, and what this caller may do about it. Who the
     /// other user is, only a caller who may look the account up learns.
-    async fn taken(&self, caller: &Caller, identity: &identity::Model) -> Error {
+    async fn taken(&self, caller: &Caller<'_>, identity: &identity::Model) -> Error {
         let mut details = Map::new();
         let mut say = |name: &str, value: Value| details.insert(name.into(), value);
         say("identity_id", json!(IdentityId(identity.id)));
@@ -325,10 +325,10 @@ impl IdentitiesApi {
             let external_id = RestrictedExpression::new_string(identity.external_id.clone());
             let context = vec![("external_id", external_id)];
             let looked_up =
-                caller.0.may_with(&self.0.store, Action::LookupIdentity, provider, context, Vec::new()).await;
+                caller.may_with(Action::LookupIdentity, provider, context, Vec::new()).await;
             if looked_up.is_ok() {
                 say("linked_to_user_id", json!(other));
-                if caller.may(&self.0, Action::DeleteUserIdentity, On::User(other)).await.is_ok() {
+                if caller.may(Action::DeleteUserIdentity, On::User(other)).await.is_ok() {
                     ways_out.insert(0, json!({
                         "way": "unlink_first",
                         "description": "Unlink the account from the other user, then send this request again.",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    App, Created, Gone, Tag,
+    Created, Gone, Tag,
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, Details, E404, E409, Error, Failure, In, WITH_BODY},
@@ -199,7 +199,7 @@ fn config(details: Details) -> Result<Config, Error> {
 }
 
 /// The operations on identity providers.
-pub struct IdentityProvidersApi(pub App);
+pub struct IdentityProvidersApi;
 
 #[OpenApi(tag = "Tag::IdentityProviders")]
 impl IdentityProvidersApi {
@@ -211,7 +211,7 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// Only those that are enabled (`true`) or disabled (`false`).
         enabled: OptionalQuery<bool>,
         /// How many rows to answer with at most.
@@ -222,8 +222,8 @@ impl IdentityProvidersApi {
         let (tenant, enabled) = (caller.tenant_id(), enabled.0);
         let list = List::new("identity-providers", tenant, enabled.map_or("", |yes| if yes { "enabled" } else { "disabled" }));
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(&self.0, Action::ListIdentityProviders, On::Tenant).await?;
-        let rows = identity_providers::list(&self.0.store, tenant, enabled, wanted.after, wanted.to_read()).await?;
+        caller.may(Action::ListIdentityProviders, On::Tenant).await?;
+        let rows = identity_providers::list(caller.store(), tenant, enabled, wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |provider| provider.id, IdentityProvider::from)))
     }
 
@@ -235,7 +235,7 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         body: Body<NewIdentityProvider>,
     ) -> Result<Created<IdentityProvider>, Failure<{ WITH_BODY }>> {
         let Body(new) = body;
@@ -246,11 +246,11 @@ impl IdentityProvidersApi {
             ("provider_type", RestrictedExpression::new_string(provider_type.to_value())),
         ];
         let action = Action::CreateIdentityProvider;
-        let permit = caller.0.may_with(&self.0.store, action, On::Tenant, context, Vec::new()).await?;
+        let permit = caller.may_with(action, On::Tenant, context, Vec::new()).await?;
         let id = IdentityProviderId::new();
         let enabled = new.enabled.unwrap_or(true);
         let change = CreateIdentityProvider { permit, id, name: new.name, provider_type, config, enabled };
-        let provider = self.0.store.write(change).await?;
+        let provider = caller.store().write(change).await?;
         Ok(Created::Created(Answer(provider.into()), format!("/v1/identity-providers/{id}")))
     }
 
@@ -262,12 +262,12 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The provider.
         id: Path<IdentityProviderId>,
     ) -> Result<Answer<IdentityProvider>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(&self.0, Action::GetIdentityProvider, On::IdentityProvider(id.0)).await?;
-        let provider = identity_providers::find(&self.0.store, caller.tenant_id(), id.0).await?;
+        caller.may(Action::GetIdentityProvider, On::IdentityProvider(id.0)).await?;
+        let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
         Ok(Answer(provider.ok_or(Error::not_found("identity_provider"))?.into()))
     }
 
@@ -280,16 +280,16 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The provider.
         id: Path<IdentityProviderId>,
         body: Body<IdentityProviderUpdate>,
     ) -> Result<Answer<IdentityProvider>, Failure<{ WITH_BODY | E404 }>> {
         let Body(IdentityProviderUpdate { name, config: new_config, enabled }) = body;
         let config = new_config.map(config).transpose()?;
-        let permit = caller.may(&self.0, Action::UpdateIdentityProvider, On::IdentityProvider(id.0)).await?;
+        let permit = caller.may(Action::UpdateIdentityProvider, On::IdentityProvider(id.0)).await?;
         let change = UpdateIdentityProvider { permit, id: id.0, name, config, enabled };
-        Ok(Answer(self.0.store.write(change).await?.into()))
+        Ok(Answer(caller.store().write(change).await?.into()))
     }
 
     /// Delete an identity provider
@@ -302,12 +302,12 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The provider.
         id: Path<IdentityProviderId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 }>> {
-        let permit = caller.may(&self.0, Action::DeleteIdentityProvider, On::IdentityProvider(id.0)).await?;
-        self.0.store.write(DeleteIdentityProvider { permit, id: id.0 }).await?;
+        let permit = caller.may(Action::DeleteIdentityProvider, On::IdentityProvider(id.0)).await?;
+        caller.store().write(DeleteIdentityProvider { permit, id: id.0 }).await?;
         Ok(Gone::Done)
     }
 }

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod body;
 pub mod document;
 pub mod error;
+mod examples;
 pub mod health;
 pub mod identities;
 pub mod identity_providers;

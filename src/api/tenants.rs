@@ -5,7 +5,7 @@ use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, Created, Tag,
+    Created, Tag,
     api_keys::{CreatedApiKey, NewApiKeyBody},
     auth::Caller,
     body::{Answer, Body},
@@ -77,7 +77,7 @@ pub struct TenantUpdate {
 }
 
 /// The operations on tenants.
-pub struct TenantsApi(pub App);
+pub struct TenantsApi;
 
 #[OpenApi(tag = "Tag::Tenants")]
 impl TenantsApi {
@@ -89,7 +89,7 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// How many rows to answer with at most.
         limit: OptionalQuery<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
@@ -97,8 +97,8 @@ impl TenantsApi {
     ) -> Result<Answer<Page<Tenant>>, Failure<{ ALWAYS }>> {
         let list = List::new("tenants", caller.tenant_id(), "");
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(&self.0, Action::ListTenants, On::Tenant).await?;
-        let rows = tenants::list(&self.0.store, wanted.after, wanted.to_read()).await?;
+        caller.may(Action::ListTenants, On::Tenant).await?;
+        let rows = tenants::list(caller.store(), wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |tenant| tenant.id, Tenant::from)))
     }
 
@@ -111,13 +111,13 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         body: Body<NewTenant>,
     ) -> Result<Created<Tenant>, Failure<{ WITH_BODY | E409 }>> {
         let Body(NewTenant { name, slug }) = body;
-        let permit = caller.may(&self.0, Action::CreateTenant, On::Tenant).await?;
+        let permit = caller.may(Action::CreateTenant, On::Tenant).await?;
         let id = TenantId::new();
-        let tenant = self.0.store.write(CreateTenant { permit, id, name, slug, is_master: false }).await?;
+        let tenant = caller.store().write(CreateTenant { permit, id, name, slug, is_master: false }).await?;
         Ok(Created::Created(Answer(tenant.into()), format!("/v1/tenants/{id}")))
     }
 
@@ -129,12 +129,12 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The tenant that is asked for.
         id: Path<TenantId>,
     ) -> Result<Answer<Tenant>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(&self.0, Action::GetTenant, On::Tenant).await?;
-        let tenant = tenants::find(&self.0.store, id.0).await?;
+        caller.may(Action::GetTenant, On::Tenant).await?;
+        let tenant = tenants::find(caller.store(), id.0).await?;
         Ok(Answer(tenant.ok_or(Error::not_found("tenant"))?.into()))
     }
 
@@ -146,14 +146,14 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The tenant that is to be changed.
         id: Path<TenantId>,
         body: Body<TenantUpdate>,
     ) -> Result<Answer<Tenant>, Failure<{ WITH_BODY | E404 }>> {
-        let permit = caller.may(&self.0, Action::UpdateTenant, On::Tenant).await?;
+        let permit = caller.may(Action::UpdateTenant, On::Tenant).await?;
         let change = UpdateTenant { permit, id: id.0, name: body.0.name };
-        Ok(Answer(self.0.store.write(change).await?.into()))
+        Ok(Answer(caller.store().write(change).await?.into()))
     }
 
     /// Create an API key for a tenant
@@ -165,14 +165,14 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The tenant that gets the key.
         id: Path<TenantId>,
         body: Body<NewApiKeyBody>,
     ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
-        let permit = caller.may(&self.0, Action::CreateTenantApiKey, On::Tenant).await?;
-        let (key, raw) = self.0.store.write(CreateApiKey::for_tenant(permit, id.0, key)).await?;
+        let permit = caller.may(Action::CreateTenantApiKey, On::Tenant).await?;
+        let (key, raw) = caller.store().write(CreateApiKey::for_tenant(permit, id.0, key)).await?;
         let location = format!("/v1/api-keys/{}", key.id);
         Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
     }

@@ -6,7 +6,7 @@ use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, Created, Gone, Tag,
+    Created, Gone, Tag,
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
@@ -111,7 +111,7 @@ fn role_texts(roles: &[RoleName]) -> RestrictedExpression {
 }
 
 /// The operations on users.
-pub struct UsersApi(pub App);
+pub struct UsersApi;
 
 #[OpenApi(tag = "Tag::Users")]
 impl UsersApi {
@@ -123,7 +123,7 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// How many rows to answer with at most.
         limit: OptionalQuery<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
@@ -132,8 +132,8 @@ impl UsersApi {
         let tenant = caller.tenant_id();
         let list = List::new("users", tenant, "");
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(&self.0, Action::ListUsers, On::Tenant).await?;
-        let rows = users::list(&self.0.store, tenant, wanted.after, wanted.to_read()).await?;
+        caller.may(Action::ListUsers, On::Tenant).await?;
+        let rows = users::list(caller.store(), tenant, wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |user| user.id, User::from)))
     }
 
@@ -145,7 +145,7 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         body: Body<NewUser>,
     ) -> Result<Created<User>, Failure<{ WITH_BODY | E409 }>> {
         let Body(NewUser { email, name, roles }) = body;
@@ -154,9 +154,9 @@ impl UsersApi {
         let context =
             vec![("email", RestrictedExpression::new_string(email.to_string())), ("roles", role_texts(&roles))];
         let permit =
-            caller.0.may_with(&self.0.store, Action::CreateUser, On::Tenant, context, Vec::new()).await?;
+            caller.may_with(Action::CreateUser, On::Tenant, context, Vec::new()).await?;
         let id = UserId::new();
-        let user = self.0.store.write(CreateUser { permit, id, email, name, roles }).await?;
+        let user = caller.store().write(CreateUser { permit, id, email, name, roles }).await?;
         Ok(Created::Created(Answer(user.into()), format!("/v1/users/{id}")))
     }
 
@@ -168,12 +168,12 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
     ) -> Result<Answer<User>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(&self.0, Action::GetUser, On::User(id.0)).await?;
-        let user = users::find(&self.0.store, caller.tenant_id(), id.0).await?;
+        caller.may(Action::GetUser, On::User(id.0)).await?;
+        let user = users::find(caller.store(), caller.tenant_id(), id.0).await?;
         Ok(Answer(user.ok_or(Error::not_found("user"))?.into()))
     }
 
@@ -185,7 +185,7 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
         body: Body<UserUpdate>,
@@ -194,8 +194,8 @@ impl UsersApi {
         check_roles(roles.as_ref())?;
         let context = roles.iter().map(|roles| ("roles", role_texts(roles))).collect();
         let permit =
-            caller.0.may_with(&self.0.store, Action::UpdateUser, On::User(id.0), context, Vec::new()).await?;
-        Ok(Answer(self.0.store.write(UpdateUser { permit, id: id.0, name, roles }).await?.into()))
+            caller.may_with(Action::UpdateUser, On::User(id.0), context, Vec::new()).await?;
+        Ok(Answer(caller.store().write(UpdateUser { permit, id: id.0, name, roles }).await?.into()))
     }
 
     /// Suspend a user, or make them active again
@@ -207,7 +207,7 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
         body: Body<Suspension>,
@@ -215,8 +215,8 @@ impl UsersApi {
         let Body(Suspension { active }) = body;
         let context = vec![("active", RestrictedExpression::new_bool(active))];
         let permit =
-            caller.0.may_with(&self.0.store, Action::SuspendUser, On::User(id.0), context, Vec::new()).await?;
-        Ok(Answer(self.0.store.write(SuspendUser { permit, id: id.0, active }).await?.into()))
+            caller.may_with(Action::SuspendUser, On::User(id.0), context, Vec::new()).await?;
+        Ok(Answer(caller.store().write(SuspendUser { permit, id: id.0, active }).await?.into()))
     }
 
     /// Erase a user
@@ -228,12 +228,12 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller,
+        caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
-        let permit = caller.may(&self.0, Action::DeleteUser, On::User(id.0)).await?;
-        self.0.store.write(DeleteUser { permit, id: id.0 }).await?;
+        let permit = caller.may(Action::DeleteUser, On::User(id.0)).await?;
+        caller.store().write(DeleteUser { permit, id: id.0 }).await?;
         Ok(Gone::Done)
     }
 }

@@ -60,7 +60,7 @@ pub async fn list(
 }
 
 /// The configuration of a provider. Members whose name says that they are secret go in and never come out.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Config(Map<String, Value>);
 
 impl Config {

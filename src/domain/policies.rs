@@ -63,6 +63,31 @@ pub async fn find_rule(
         .await?)
 }
 
+/// The rules of a policy in their order, after an ordinal. None: the tenant has no such policy.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn list_rules(
+    store: &Store,
+    tenant: TenantId,
+    policy: PolicyId,
+    after: Option<i32>,
+    limit: u64,
+) -> Result<Option<Vec<policy_rule::Model>>, StoreError> {
+    let mut query = policy_rule::Entity::find()
+        .filter(policy_rule::COLUMN.tenant_id.eq(tenant.0))
+        .filter(policy_rule::COLUMN.policy_id.eq(policy.0));
+    if let Some(after) = after {
+        query = query.filter(policy_rule::COLUMN.ordinal.gt(after));
+    }
+    let rules = query.order_by_asc(policy_rule::Column::Ordinal).limit(limit).all(store.reader()).await?;
+    if rules.is_empty() && policy::Entity::find_by_id((tenant.0, policy.0)).one(store.reader()).await?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(rules))
+}
+
 /// The policies of a tenant with their rules, oldest first, after a position.
 ///
 /// # Errors

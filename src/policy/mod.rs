@@ -16,6 +16,7 @@ mod decision;
 pub mod entities;
 pub mod rules;
 pub mod schema;
+pub mod statement;
 
 pub use action::Action;
 pub use decision::{Decision, Query, Verdict, decide};

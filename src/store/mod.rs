@@ -104,6 +104,12 @@ pub async fn migrate_down(url: &DatabaseUrl, steps: Option<u32>) -> Result<(), S
     Ok(outcome?)
 }
 
+/// The names of the steps of the tables' history, in their order.
+#[must_use]
+pub fn migrations() -> Vec<String> {
+    aka_migration::Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
+}
+
 /// The names of the steps that the tables' history has and this database lacks.
 ///
 /// # Errors

@@ -1,0 +1,302 @@
+//! The OpenAPI document: `spec/openapi.yaml`, `/openapi.json`, `/openapi.yaml` and the page at `/docs` are this one.
+//!
+//! The derives of poem-openapi say most of it. What they cannot say is added here, once, by rules that hold for every
+//! operation: what a generator of clients would stumble over is put right ([`tidy`]), what is always there is marked as
+//! required, and examples are put in, which speak of what `aka demo` begins with.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+use serde_json::{Map, Value, json};
+
+use super::{
+    api_keys::ApiKeysApi, examples, health::HealthApi, identities::IdentitiesApi,
+    identity_providers::IdentityProvidersApi, policies::PoliciesApi, tenants::TenantsApi, users::UsersApi,
+};
+
+const DESCRIPTION: &str = "\
+aka knows which external accounts belong to which user. A company's people exist in Okta, Entra, Google, GitHub, Slack, \
+PagerDuty and AWS; aka says that Slack `U024` and GitHub `583231` are one person, who linked them, and which rule allowed \
+it.
+
+**Credentials.** Every operation but those on health takes an API key in `X-API-Key`, or a token of an issuer that the \
+tenant has configured in `Authorization: Bearer`; one of the two. `X-Tenant-ID` is the tenant that the credential belongs \
+to.
+
+**Decisions.** Each request is decided by the tenant's Cedar policies, and by the scopes of the credential where none \
+applies. A `403` says in `notices` what the rules that refused it have to say.
+
+**Errors** have one shape, `ApiError`, whatever went wrong. `code` is for programs and does not change; `message` is for \
+people. Checks are made in this order: credential (`401`), tenant (`403` `tenant_mismatch`), shape of the input (`400`, \
+`413`, `415`), policy (`403` `forbidden`), existence (`404`) and conflict (`409`).
+
+**Success** is answered when the change is durable, together with its entry in the audit log and its event.";
+
+/// The operations, as poem serves them.
+#[must_use]
+pub fn service() -> OpenApiService<impl OpenApi, ()> {
+    let operations =
+        (IdentitiesApi, UsersApi, IdentityProvidersApi, PoliciesApi, ApiKeysApi, TenantsApi, HealthApi);
+    OpenApiService::new(operations, "aka", env!("CARGO_PKG_VERSION"))
+        .description(DESCRIPTION)
+        .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
+}
+
+/// The document in its forms, made once.
+pub struct Document {
+    json: String,
+    yaml: String,
+    swagger_ui: String,
+    /// The segments and methods of each path.
+    routes: Vec<(Vec<String>, Vec<String>)>,
+}
+
+impl Document {
+    /// The document. The first who asks makes it, which takes some milliseconds.
+    #[must_use]
+    pub fn get() -> &'static Self {
+        static DOCUMENT: LazyLock<Document> = LazyLock::new(Document::new);
+        &DOCUMENT
+    }
+
+    fn new() -> Self {
+        let service = service();
+        let raw = service.spec();
+        // It was written as JSON a line ago.
+        let mut document: Value = serde_json::from_str(&raw).unwrap_or_default();
+        complete(&mut document);
+        let json = serde_json::to_string_pretty(&document).unwrap_or_default();
+        Self {
+            yaml: serde_yaml::to_string(&document).unwrap_or_default().lines().map(quote_time).collect(),
+            // The page has a copy of the document in it, of the one that is not complete.
+            swagger_ui: service.swagger_ui_html().replace(&raw, &json),
+            routes: routes(&document),
+            json,
+        }
+    }
+
+    /// As JSON.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// As YAML.
+    #[must_use]
+    pub fn yaml(&self) -> &str {
+        &self.yaml
+    }
+
+    /// The page with which the operations can be tried. It loads nothing from elsewhere.
+    #[must_use]
+    pub fn swagger_ui(&self) -> &str {
+        &self.swagger_ui
+    }
+
+    /// The methods that a path knows; of a page beside the document, those of a page.
+    #[must_use]
+    pub fn methods(&self, path: &str) -> Vec<String> {
+        let fits = |route: &[String]| {
+            let mut segments = path.split('/');
+            route.iter().all(|expected| {
+                segments.next().is_some_and(|segment| expected.starts_with('{') || expected == segment)
+            }) && segments.next().is_none()
+        };
+        let found = self.routes.iter().find(|(route, _)| fits(route));
+        found.map_or_else(|| vec!["GET".into(), "HEAD".into()], |(_, methods)| methods.clone())
+    }
+}
+
+/// The routes of a document, those without parameters first.
+fn routes(document: &Value) -> Vec<(Vec<String>, Vec<String>)> {
+    let mut routes: Vec<_> = members(&document["paths"])
+        .map(|(path, item)| {
+            let mut methods: Vec<String> = members(item).map(|(method, _)| method.to_uppercase()).collect();
+            if methods.iter().any(|method| method == "GET") {
+                methods.push("HEAD".into());
+            }
+            (path.split('/').map(str::to_owned).collect::<Vec<_>>(), methods)
+        })
+        .collect();
+    routes.sort_by_key(|(segments, _)| segments.iter().filter(|segment| segment.starts_with('{')).count());
+    routes
+}
+
+/// A line of YAML with its end. A text that looks like a time is put in quotes: readers of YAML 1.1, which most are, would
+/// make another thing of it.
+fn quote_time(line: &str) -> String {
+    let looks_like_time = |value: &str| {
+        let digits = value.bytes().zip(b"dddd-dd-ddT".iter());
+        value.len() > 10 && digits.into_iter().all(|(byte, like)| if *like == b'd' { byte.is_ascii_digit() } else { byte == *like })
+    };
+    match line.rsplit_once(' ') {
+        Some((before, value)) if looks_like_time(value) => format!("{before} '{value}'\n"),
+        _ => format!("{line}\n"),
+    }
+}
+
+fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+fn members_mut(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
+    value.as_object_mut().into_iter().flat_map(Map::iter_mut)
+}
+
+/// Adds what the derives cannot say.
+fn complete(document: &mut Value) {
+    tidy(document);
+    let requests = request_schemas(document);
+    for (name, schema) in members_mut(&mut document["components"]["schemas"]) {
+        if requests.contains(name) {
+            schema["additionalProperties"] = json!(false);
+        } else if schema["type"] == "object" && name != "ApiError" {
+            // An answer has all its members, those without a value as null.
+            schema["required"] = members(&schema["properties"]).map(|(name, _)| name.as_str()).collect();
+        }
+        if let Some(example) = examples::of_schema(name) {
+            schema["example"] = example;
+        }
+    }
+    let mut shared = Map::new();
+    for (path, item) in members_mut(&mut document["paths"]) {
+        for (_, operation) in members_mut(item) {
+            for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+                let name = parameter["name"].as_str().unwrap_or_default();
+                if let Some(example) = examples::of_parameter(path, name) {
+                    parameter["example"] = example;
+                }
+            }
+            let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+            for (status, response) in members_mut(&mut operation["responses"]) {
+                complete_response(&id, status, response);
+                share(&mut shared, status, response);
+            }
+            if let Some(responses) = operation["responses"].as_object_mut() {
+                responses.sort_keys();
+            }
+        }
+    }
+    document["components"]["responses"] = Value::Object(shared);
+    document["components"]["headers"] = headers();
+    sort_tags(document);
+}
+
+/// Puts an answer that is the same for many operations into one place.
+fn share(shared: &mut Map<String, Value>, status: &str, response: &mut Value) {
+    let name = match status {
+        "400" => "InvalidInput",
+        "401" => "Unauthenticated",
+        "403" => "Forbidden",
+        "413" => "PayloadTooLarge",
+        "415" => "UnsupportedMediaType",
+        "500" => "Internal",
+        "503" => "Unavailable",
+        _ => return,
+    };
+    if shared.entry(name).or_insert_with(|| response.clone()) == response {
+        *response = json!({ "$ref": format!("#/components/responses/{name}") });
+    }
+}
+
+/// Puts the tags into the order in which their operations stand.
+fn sort_tags(document: &mut Value) {
+    let operations = members(&document["paths"]).flat_map(|(_, item)| members(item));
+    let order: Vec<Value> = operations.map(|(_, operation)| operation["tags"][0].clone()).collect();
+    if let Some(tags) = document["tags"].as_array_mut() {
+        tags.sort_by_key(|tag| order.iter().position(|name| *name == tag["name"]));
+    }
+}
+
+/// What every answer has, and an example of what it is where it is an error.
+fn complete_response(operation: &str, status: &str, response: &mut Value) {
+    let header = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+    if !response["headers"].is_object() {
+        response["headers"] = json!({});
+    }
+    response["headers"]["X-Request-ID"] = header("X-Request-ID");
+    match status {
+        "401" => response["headers"]["WWW-Authenticate"] = header("WWW-Authenticate"),
+        "503" => response["headers"]["Retry-After"] = header("Retry-After"),
+        _ => {}
+    }
+    if let Some(example) = examples::of_error(operation, status) {
+        response["content"]["application/json"]["example"] = example;
+    }
+}
+
+fn headers() -> Value {
+    json!({
+        "X-Request-ID": {
+            "description": "The id of the request, for finding it in logs: that of the request's own X-Request-ID where \
+                it is sane (1 to 64 of `A-Z a-z 0-9 - _ . :`), else a new UUID.",
+            "required": true,
+            "schema": { "type": "string" },
+            "example": "0198c5a0-7c3b-7e21-9d55-0c4f8b1a2d3e",
+        },
+        "WWW-Authenticate": {
+            "description": "The ways to show a credential (RFC 9110 §11.6.1).",
+            "required": true,
+            "schema": { "type": "string" },
+            "example": "ApiKey realm=\"aka\", header=\"X-API-Key\"",
+        },
+        "Retry-After": {
+            "description": "After how many seconds the request may be sent again (RFC 9110 §10.2.3).",
+            "required": true,
+            "schema": { "type": "integer", "minimum": 1 },
+            "example": 1,
+        },
+    })
+}
+
+/// The names of the schemas of requests' bodies.
+fn request_schemas(document: &Value) -> BTreeSet<String> {
+    let operations = members(&document["paths"]).flat_map(|(_, item)| members(item));
+    let references = operations.filter_map(|(_, operation)| {
+        operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str()
+    });
+    references.filter_map(|reference| reference.rsplit('/').next()).map(str::to_owned).collect()
+}
+
+/// Puts right what generators of clients stumble over, and leaves out what says nothing.
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            // A reference with a description beside it: the description belongs beside `allOf`, not into it.
+            if let Some(Value::Array(all)) = object.get("allOf")
+                && let [reference, Value::Object(beside)] = all.as_slice()
+                && reference.get("$ref").is_some()
+            {
+                let (reference, beside) = (reference.clone(), beside.clone());
+                object.insert("allOf".into(), json!([reference]));
+                object.extend(beside);
+            }
+            // Limits of integers are written as numbers with a fraction.
+            for limit in ["minimum", "maximum"] {
+                if let Some(number) = object.get(limit).and_then(Value::as_f64)
+                    && let Ok(whole) = format!("{number}").parse::<i64>()
+                {
+                    object.insert(limit.into(), whole.into());
+                }
+            }
+            if object.contains_key("in") {
+                let told = ["name", "in", "required", "description", "schema"];
+                *object = told.iter().filter_map(|name| object.remove_entry(*name)).collect();
+            }
+            if let Some(Value::Object(headers)) = object.get_mut("headers")
+                && let Some(mut location) = headers.shift_remove("LOCATION")
+            {
+                location["schema"]["format"] = json!("uri-reference");
+                location.as_object_mut().map(|location| location.remove("deprecated"));
+                headers.insert("Location".into(), location);
+            }
+            object.retain(|name, value| {
+                let empty = value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+                !(empty && ["content", "headers", "servers", "tags"].contains(&name.as_str()))
+            });
+            object.values_mut().for_each(tidy);
+        }
+        Value::Array(values) => values.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}

@@ -1,0 +1,304 @@
+//! The examples of the document. Where one can be sent it works as it stands on a server that `aka demo` has started.
+
+use serde_json::{Value, json};
+use uuid::{Uuid, uuid};
+
+use crate::demo;
+
+const TIME: &str = "2026-11-23T09:30:00.000000Z";
+const IDENTITY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000c1");
+const API_KEY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000d1");
+const POLICY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000e1");
+const POLICY_RULE: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000f1");
+const RULE: &str = "@notice(\"GitHub accounts must use an address of the company.\")\n\
+    forbid (principal, action == Action::\"createUserIdentity\", resource)\n\
+    when { context.identity_provider.provider_type == \"github\" }\n\
+    unless { context has external_email && context.external_email like \"*@example.com\" };";
+
+/// An example of a schema.
+pub fn of_schema(name: &str) -> Option<Value> {
+    Some(match name {
+        "NewUserIdentity" => json!({
+            "identity_provider_id": demo::GITHUB,
+            "external_id": "583231",
+            "external_username": "octocat",
+            "external_email": "octocat@example.com",
+            "external_display_name": "The Octocat",
+        }),
+        "UserIdentity" => identity(),
+        "Page_UserIdentity" => page(&identity()),
+        "NewUser" => json!({ "email": "sam@example.com", "name": "Sam Example", "roles": ["engineer"] }),
+        "UserUpdate" => json!({ "name": "Ada Example", "roles": ["engineer", "on-call"] }),
+        "Suspension" => json!({ "active": true }),
+        "User" => user(),
+        "Page_User" => page(&user()),
+        "NewIdentityProvider" => json!({
+            "name": "Company sign-in",
+            "provider_type": "oidc",
+            "config": {
+                "issuer": "https://login.example.com",
+                "audience": "https://aka.example.com",
+                "jwks_uri": "https://login.example.com/keys",
+            },
+        }),
+        "IdentityProviderUpdate" => json!({ "name": "GitHub", "enabled": true }),
+        "IdentityProvider" => provider(),
+        "Page_IdentityProvider" => page(&provider()),
+        "NewApiKey" => json!({
+            "name": "chat bot",
+            "scopes": ["identities:read"],
+            "expires_at": "2030-01-31T12:00:00Z",
+        }),
+        "Rotation" => json!({ "overlap_seconds": 3600 }),
+        "ApiKey" => api_key(),
+        "CreatedApiKey" => {
+            let mut key = api_key();
+            key["raw_key"] = json!("aka_<the key itself, shown only here>");
+            key
+        }
+        "Page_ApiKey" => page(&api_key()),
+        "NewPolicy" => json!({
+            "name": "Accounts of the company",
+            "description": "Only accounts with an address of the company may be linked.",
+            "priority": 100,
+            "cedar_policy_set": RULE,
+        }),
+        "NewPolicyRule" => json!({ "policy_text": RULE }),
+        "Policy" => policy(),
+        "Page_Policy" => page(&policy()),
+        "PolicyRule" => rule(),
+        "Page_PolicyRule" => page(&rule()),
+        "NewTenant" => json!({ "name": "Another Company", "slug": "another-company" }),
+        "TenantUpdate" => json!({ "name": "Example Company" }),
+        "Tenant" => tenant(),
+        "Page_Tenant" => page(&tenant()),
+        "Health" => json!({ "status": "ok" }),
+        _ => return None,
+    })
+}
+
+/// An example of a parameter.
+pub fn of_parameter(path: &str, name: &str) -> Option<Value> {
+    let resource = path.trim_start_matches("/v1/").split('/').next().unwrap_or_default();
+    Some(match (name, resource) {
+        ("X-Tenant-ID", _) | ("id", "tenants") => json!(demo::TENANT),
+        ("id", "users") => json!(demo::USER),
+        ("id", "identity-providers") | ("identity_provider_id", _) => json!(demo::GITHUB),
+        ("id", "api-keys") => json!(API_KEY),
+        ("identityId", _) => json!(IDENTITY),
+        ("policyId", _) => json!(POLICY),
+        ("ruleId", _) => json!(POLICY_RULE),
+        ("external_id", _) => json!("583231"),
+        ("limit", _) => json!(50),
+        _ => return None,
+    })
+}
+
+/// An example of an error.
+pub fn of_error(operation: &str, status: &str) -> Option<Value> {
+    let error = |code: &str, message: &str, details: Value| json!({ "code": code, "message": message, "details": details });
+    Some(match (status, operation) {
+        ("400", "createPolicy" | "createPolicyRule") => error(
+            "invalid_rule",
+            "The Cedar text is not a rule at line 1, column 44: unrecognized action `Action::\"eatCake\"`.",
+            json!({ "field": "policy_text", "in": "body", "reason": "unrecognized action `Action::\"eatCake\"`", "line": 1, "column": 44 }),
+        ),
+        ("400", _) => error(
+            "invalid_input",
+            "The header `X-Tenant-ID` is missing; it is the id of the tenant.",
+            json!({ "field": "X-Tenant-ID", "in": "header", "reason": "is missing; it is the id of the tenant" }),
+        ),
+        ("401", _) => error(
+            "unauthenticated",
+            "The request has no credential. Send an API key in X-API-Key, or a token in Authorization: Bearer.",
+            json!({ "reason": "missing_credential" }),
+        ),
+        ("403", _) => json!({
+            "code": "forbidden",
+            "message": "A policy forbids createUserIdentity here: GitHub accounts must use an address of the company.",
+            "details": { "action": "createUserIdentity", "kind": "forbidden" },
+            "notices": ["GitHub accounts must use an address of the company."],
+        }),
+        ("404", _) => {
+            let resource = resource_of(operation);
+            let named = resource.replace('_', " ");
+            error(
+                "not_found",
+                &format!(
+                    "This tenant has no such {named}. Check the id, and that X-Tenant-ID is the tenant that it belongs to."
+                ),
+                json!({ "resource": resource }),
+            )
+        }
+        ("409", "createUserIdentity") => error(
+            "identity_already_linked",
+            "The account is linked to another user. An account belongs to one user at most: unlink it there first, if it \
+             really belongs to this one.",
+            json!({
+                "identity_id": IDENTITY,
+                "linked_by": "manual",
+                "linked_at": TIME,
+                "linked_to_user_id": demo::OTHER_USER,
+            }),
+        ),
+        ("409", "createUser") => {
+            error("user_already_exists", "Another user of this tenant has this e-mail address (in whatever case).", json!({}))
+        }
+        ("409", "createTenant") => {
+            error("tenant_already_exists", "Another tenant has this slug. Choose another one.", json!({}))
+        }
+        ("409", "deleteIdentityProvider") => error(
+            "identity_provider_in_use",
+            "The identity provider cannot be deleted: 3 of its accounts are linked to users. Unlink them first, or \
+             disable the provider.",
+            json!({ "linked_identities": 3 }),
+        ),
+        ("409", "rotateApiKey") => error(
+            "api_key_ended",
+            "The API key is revoked or expired, so that it cannot be rotated. Create a new one.",
+            json!({}),
+        ),
+        ("409", "createPolicy" | "createPolicyRule") => {
+            error("too_many_rules", "There may be 1000 rules here at most. Remove some first.", json!({ "max": 1000 }))
+        }
+        ("413", _) => {
+            error("payload_too_large", "The body is larger than 65536 bytes.", json!({ "max_bytes": 65536 }))
+        }
+        ("415", _) => error(
+            "unsupported_media_type",
+            "The body is sent as text/plain. Send it as application/json.",
+            json!({ "found": "text/plain" }),
+        ),
+        ("500", _) => json!({
+            "code": "internal",
+            "message": "The server has made a mistake. Tell its operator the X-Request-ID of this answer.",
+        }),
+        ("503", _) => json!({
+            "code": "unavailable",
+            "message": "The database cannot be used at the moment. Nothing is known to have been changed; the request may be sent again.",
+        }),
+        _ => return None,
+    })
+}
+
+/// What an operation does not find.
+fn resource_of(operation: &str) -> &'static str {
+    match operation {
+        "getUserIdentity" | "deleteUserIdentity" | "lookupIdentity" => "identity",
+        "getPolicyRule" | "deletePolicyRule" => "policy_rule",
+        _ if operation.contains("Polic") => "policy",
+        _ if operation.contains("Tenant") => "tenant",
+        _ if operation.contains("ApiKey") => "api_key",
+        _ if operation.contains("IdentityProvider") => "identity_provider",
+        _ => "user",
+    }
+}
+
+fn page(row: &Value) -> Value {
+    json!({ "data": [row], "next_cursor": null, "has_more": false })
+}
+
+fn identity() -> Value {
+    json!({
+        "id": IDENTITY,
+        "user_id": demo::USER,
+        "identity_provider_id": demo::GITHUB,
+        "provider_name": "GitHub",
+        "provider_type": "github",
+        "external_id": "583231",
+        "external_username": "octocat",
+        "external_email": "octocat@example.com",
+        "external_display_name": "The Octocat",
+        "linked_by": "manual",
+        "last_synced_at": null,
+        "created_at": TIME,
+        "updated_at": TIME,
+    })
+}
+
+fn user() -> Value {
+    json!({
+        "id": demo::USER,
+        "email": "ada@example.com",
+        "name": "Ada Example",
+        "roles": ["engineer"],
+        "active": true,
+        "email_verified": false,
+        "created_at": TIME,
+        "updated_at": TIME,
+    })
+}
+
+fn provider() -> Value {
+    json!({
+        "id": demo::GITHUB,
+        "name": "GitHub",
+        "provider_type": "github",
+        "config": { "organization": "example" },
+        "enabled": true,
+        "last_synced_at": null,
+        "sync_status": "pending",
+        "sync_error": null,
+        "created_at": TIME,
+        "updated_at": TIME,
+    })
+}
+
+fn api_key() -> Value {
+    json!({
+        "id": API_KEY,
+        "name": "chat bot",
+        "scopes": ["identities:read"],
+        "identity_provider_id": null,
+        "created_by": "command line",
+        "last_used_at": null,
+        "expires_at": "2030-01-31T12:00:00.000000Z",
+        "revoked_at": null,
+        "revoked_by": null,
+        "created_at": TIME,
+    })
+}
+
+fn tenant() -> Value {
+    json!({
+        "id": demo::TENANT,
+        "name": "Example Company",
+        "slug": "example",
+        "is_master": true,
+        "created_at": TIME,
+        "updated_at": TIME,
+    })
+}
+
+fn rule() -> Value {
+    json!({
+        "id": POLICY_RULE,
+        "ordinal": 0,
+        "effect": "forbid",
+        "policy_text": RULE,
+        "principal_scope_type": "any",
+        "principal_entity_type": null,
+        "principal_entity_id": null,
+        "action_scope_type": "eq",
+        "action_ids": ["createUserIdentity"],
+        "resource_scope_type": "any",
+        "resource_entity_type": null,
+        "resource_entity_id": null,
+        "conditions": "when { context.identity_provider.provider_type == \"github\" }\nunless { context has external_email && context.external_email like \"*@example.com\" }",
+        "notice": "GitHub accounts must use an address of the company.",
+        "created_at": TIME,
+    })
+}
+
+fn policy() -> Value {
+    json!({
+        "id": POLICY,
+        "name": "Accounts of the company",
+        "description": "Only accounts with an address of the company may be linked.",
+        "enabled": true,
+        "priority": 100,
+        "rules": [rule()],
+        "created_at": TIME,
+        "updated_at": TIME,
+    })
+}

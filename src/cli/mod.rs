@@ -1,0 +1,133 @@
+//! The program at the command line. A file a command.
+
+mod demo;
+mod key;
+mod migrate;
+mod serve;
+mod spec;
+mod tenant;
+
+use std::{ffi::OsString, io::Write as _, process::ExitCode, sync::Arc};
+
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
+
+use crate::{
+    config::Logging,
+    store::{self, DatabaseUrl, Store, StoreError},
+    telemetry,
+};
+
+/// aka knows which external accounts belong to which user
+#[derive(Parser)]
+#[command(
+    name = "aka",
+    version,
+    after_help = "Begin with `aka demo`, which needs nothing. Each command explains its settings: `aka serve --help`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a server on a throw-away store, and print a `curl` line that links an account
+    Demo(demo::Arguments),
+    /// Run the server
+    Serve(serve::Arguments),
+    /// Bring the tables up to this version, take them down, or say how they are
+    Migrate(migrate::Arguments),
+    /// Manage tenants
+    Tenant(tenant::Arguments),
+    /// Manage API keys
+    Key(key::Arguments),
+    /// Print the OpenAPI document
+    Spec(spec::Arguments),
+}
+
+/// Why the program ends without having done what it was asked, for the person who asked.
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// The stack of each worker in bytes. Cedar's parser recurses, and its deepest permitted text needs more than the usual
+/// 2 MiB in a debug build.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { command, logging } = parse(std::env::args_os().collect());
+    telemetry::begin(&logging);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    let outcome = runtime.map_err(Into::into).and_then(|runtime| {
+        runtime.block_on(async {
+            match command {
+                Command::Demo(arguments) => demo::run(arguments).await,
+                Command::Serve(arguments) => serve::run(arguments).await,
+                Command::Migrate(arguments) => migrate::run(arguments).await,
+                Command::Tenant(arguments) => tenant::run(arguments).await,
+                Command::Key(arguments) => key::run(arguments).await,
+                Command::Spec(arguments) => spec::run(arguments),
+            }
+        })
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the command line; where a value is wrong that comes from the environment, the variable is named.
+fn parse(arguments: Vec<OsString>) -> Cli {
+    let parsed = Cli::command().try_get_matches_from(&arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
+        if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+            && let Some(variable) = variable_of(&Cli::command(), argument)
+            && std::env::var_os(&variable).is_some()
+        {
+            eprintln!("note: {} is set in the environment", variable.to_string_lossy());
+        }
+        error.exit()
+    })
+}
+
+/// The variable of the environment that sets an argument, which is called as it is in messages.
+fn variable_of(command: &clap::Command, argument: &str) -> Option<OsString> {
+    let own = command.get_arguments().find(|one| one.to_string() == argument).and_then(|one| one.get_env());
+    own.map(ToOwned::to_owned).or_else(|| command.get_subcommands().find_map(|one| variable_of(one, argument)))
+}
+
+/// Prints the result of a command.
+fn print(text: &str) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", text.trim_end())?;
+    Ok(out.flush()?)
+}
+
+/// Opens a store for a command that makes one change.
+async fn open(url: &DatabaseUrl) -> Result<Store, Box<dyn std::error::Error>> {
+    check_tables(url).await?;
+    let no_memory = Arc::new(|_, _| {});
+    Store::open(url, no_memory).await.map_err(|error| unusable(url, &error))
+}
+
+/// Refuses a database whose tables are not those of this version.
+async fn check_tables(url: &DatabaseUrl) -> Outcome {
+    let pending = store::pending_migrations(url).await.map_err(|error| unusable(url, &error))?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    Err(format!("the tables of {url} are not up to date; run `aka migrate up` (pending: {})", pending.join(", ")).into())
+}
+
+/// Which database it is, without its password, and what is wrong with it.
+fn unusable(url: &DatabaseUrl, error: &StoreError) -> Box<dyn std::error::Error> {
+    format!("{url}: {error}").into()
+}

@@ -1,0 +1,29 @@
+//! `aka spec`
+
+use clap::{Args, ValueEnum};
+
+use super::{Outcome, print};
+use crate::api::document::Document;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// In which form
+    #[arg(long, default_value = "yaml")]
+    format: Format,
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+enum Format {
+    /// YAML: the file spec/openapi.yaml
+    Yaml,
+    /// JSON
+    Json,
+}
+
+pub fn run(arguments: Arguments) -> Outcome {
+    let document = Document::get();
+    print(match arguments.format {
+        Format::Yaml => document.yaml(),
+        Format::Json => document.json(),
+    })
+}

@@ -1,0 +1,97 @@
+//! Settings: each is a flag and a variable of the environment, and is checked before anything is done with it.
+
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::store::DatabaseUrl;
+
+/// Where the data is.
+#[derive(Args, Clone, Debug)]
+pub struct Database {
+    /// The database: `sqlite://path` (the file is made when it is missing) or `postgres://user:password@host/database`
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        default_value = "sqlite://aka.db",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database_url: DatabaseUrl,
+}
+
+/// Where the server listens, and what it trusts.
+#[derive(Args, Clone, Debug)]
+pub struct Serving {
+    /// The address and port to listen on; port 0 takes any that is free
+    #[arg(long, env = "AKA_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT", hide_env_values = true)]
+    pub listen: SocketAddr,
+}
+
+/// What is done before the server begins.
+#[derive(Args, Clone, Debug)]
+pub struct Starting {
+    /// Whether to bring the tables to this version first; if false, the server refuses to start on older ones
+    #[arg(
+        long,
+        env = "AKA_MIGRATE",
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        value_name = "true|false",
+        hide_env_values = true
+    )]
+    pub migrate: bool,
+    /// Whether issuers' keys (`jwks_uri`) may be fetched from private addresses and over plain HTTP. Only for trials:
+    /// whoever may configure an identity provider could then reach into the server's network
+    #[arg(
+        long,
+        env = "AKA_JWKS_ALLOW_PRIVATE",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        value_name = "true|false",
+        hide_env_values = true
+    )]
+    pub jwks_allow_private: bool,
+}
+
+/// What is logged, and how. Logs go to the standard error output.
+#[derive(Args, Clone, Debug)]
+pub struct Logging {
+    /// What to log: `error`, `warn`, `info`, `debug` or `trace`, or per module as in `info,aka::store=debug`
+    #[arg(
+        long,
+        env = "AKA_LOG",
+        default_value = "info",
+        value_name = "FILTER",
+        value_parser = filter,
+        global = true,
+        hide_env_values = true
+    )]
+    pub log: String,
+    /// How to log: `text` for people, `json` for programs; `auto` is text on a terminal and JSON otherwise
+    #[arg(
+        long,
+        env = "AKA_LOG_FORMAT",
+        default_value = "auto",
+        value_name = "FORMAT",
+        global = true,
+        hide_env_values = true
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, else for programs.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs: a JSON object a line.
+    Json,
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}

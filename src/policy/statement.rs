@@ -1,0 +1,132 @@
+//! The structured form of a rule: what its text says, member by member. It is derived whenever it is shown, so that
+//! text and members cannot disagree.
+
+use cedar_policy::{ActionConstraint, Effect, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+
+/// A statement, member by member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Whether it permits or forbids.
+    pub effect: Effect,
+    /// Who it is about.
+    pub principal: Scope,
+    /// What it is about.
+    pub action: ActionScope,
+    /// On what.
+    pub resource: Scope,
+    /// Its `when` and `unless` clauses, as they are written.
+    pub conditions: Option<String>,
+}
+
+/// A constraint on the principal or the resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// None.
+    Any,
+    /// It is this entity.
+    Eq(EntityUid),
+    /// It is this entity, or a member of it.
+    In(EntityUid),
+    /// It is of this type.
+    Is(EntityTypeName),
+    /// It is of this type, and this entity or a member of it.
+    IsIn(EntityTypeName, EntityUid),
+}
+
+/// A constraint on the action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActionScope {
+    /// None.
+    Any,
+    /// It is this one.
+    Eq(String),
+    /// It is one of these, or a member of one.
+    In(Vec<String>),
+}
+
+impl Statement {
+    /// Reads a rule that was parsed from a text.
+    #[must_use]
+    pub fn of(rule: &Policy, text: &str) -> Self {
+        let id = |action: &EntityUid| action.id().unescaped().to_owned();
+        Self {
+            effect: rule.effect(),
+            principal: match rule.principal_constraint() {
+                PrincipalConstraint::Any => Scope::Any,
+                PrincipalConstraint::Eq(entity) => Scope::Eq(entity),
+                PrincipalConstraint::In(entity) => Scope::In(entity),
+                PrincipalConstraint::Is(of_type) => Scope::Is(of_type),
+                PrincipalConstraint::IsIn(of_type, entity) => Scope::IsIn(of_type, entity),
+            },
+            action: match rule.action_constraint() {
+                ActionConstraint::Any => ActionScope::Any,
+                ActionConstraint::Eq(action) => ActionScope::Eq(id(&action)),
+                ActionConstraint::In(actions) => ActionScope::In(actions.iter().map(id).collect()),
+            },
+            resource: match rule.resource_constraint() {
+                ResourceConstraint::Any => Scope::Any,
+                ResourceConstraint::Eq(entity) => Scope::Eq(entity),
+                ResourceConstraint::In(entity) => Scope::In(entity),
+                ResourceConstraint::Is(of_type) => Scope::Is(of_type),
+                ResourceConstraint::IsIn(of_type, entity) => Scope::IsIn(of_type, entity),
+            },
+            conditions: conditions(text),
+        }
+    }
+}
+
+/// What stands between the scope of a statement and its end: what follows the last bracket that closes before the
+/// first brace. The text is known to parse, so that only strings and comments have to be told from the rest.
+fn conditions(text: &str) -> Option<String> {
+    let (mut depth, mut begin) = (0_usize, 0);
+    let mut rest = text.char_indices().peekable();
+    while let Some((at, character)) = rest.next() {
+        match character {
+            '"' => {
+                while let Some((_, character)) = rest.next() {
+                    match character {
+                        '\\' => drop(rest.next()),
+                        '"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            '/' if rest.peek().is_some_and(|(_, next)| *next == '/') => {
+                while rest.next_if(|(_, character)| *character != '\n').is_some() {}
+            }
+            '(' => depth += 1,
+            ')' => {
+                depth = depth.saturating_sub(1);
+                begin = at + 1;
+            }
+            '{' if depth == 0 => break,
+            _ => {}
+        }
+    }
+    let clauses = text.get(begin..)?.trim();
+    let clauses = clauses.strip_suffix(';').unwrap_or(clauses).trim_end();
+    (!clauses.is_empty()).then(|| clauses.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::conditions;
+
+    #[test]
+    fn conditions_are_what_follows_the_scope() {
+        for (text, expected) in [
+            ("permit(principal, action, resource);", None),
+            ("permit (principal, action, resource) ;", None),
+            ("forbid(principal, action, resource) when { true };", Some("when { true }")),
+            (
+                "@notice(\"Don't (ever) \\\" permit( it\")\nforbid (\n  principal, // all of (them\n  action,\n  \
+                 resource\n)\nwhen { principal has name }\nunless { context.ip == \")\" };",
+                Some("when { principal has name }\nunless { context.ip == \")\" }"),
+            ),
+            ("@permit(\"x\") @ permit (\"y\") permit(principal, action, resource) unless { false };", Some("unless { false }")),
+            ("// permit(\npermit(principal, action in [Action::\"a\"], resource) when { (1 + 1) == 2 };", Some("when { (1 + 1) == 2 }")),
+        ] {
+            assert_eq!(conditions(text).as_deref(), expected, "{text}");
+        }
+    }
+}

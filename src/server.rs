@@ -1,0 +1,257 @@
+//! The server: what surrounds every request, and how it begins and ends.
+//!
+//! Around an operation stand, from the outside: the id of the request, its line in the log, its time limit, and the
+//! one place where whatever went wrong becomes the contract's error.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt as _;
+use poem::{
+    Endpoint, EndpointExt as _, IntoEndpoint, IntoResponse as _, Request, Response, Route, Server as HttpServer,
+    error::{MethodNotAllowedError, NotFoundError, ParsePathError},
+    get, handler,
+    http::{HeaderName, HeaderValue},
+    listener::{Acceptor as _, Listener as _, TcpAcceptor, TcpListener},
+};
+use tokio::task::JoinHandle;
+use tracing::{Instrument as _, field};
+
+use crate::{
+    api::{self, App, body::JSON, document::Document, error::{Error, In}},
+    clock,
+    domain::{api_keys::ApiKeys, jwks_client::JwksClient, tenant_state::Tenants, tokens::Tokens},
+    store::{DatabaseUrl, Store, StoreError},
+};
+
+/// How long a request may take, reading its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long requests that have begun may take after the server was asked to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection may rest between requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// The length of a request's id at most.
+const MAX_REQUEST_ID: usize = 64;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A server with its store, before it listens.
+pub struct Server {
+    app: App,
+    /// What goes on beside the requests, until the end.
+    beside: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens a server on a store whose tables are there.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be opened.
+    pub async fn open(url: &DatabaseUrl, jwks_allow_private: bool) -> Result<Self, StoreError> {
+        let tenants = Tenants::default();
+        let store = Store::open(url, tenants.on_new_version()).await?;
+        let client = JwksClient::new(jwks_allow_private).map_err(|error| StoreError::Fault(error.to_string()))?;
+        let app = App {
+            store,
+            tenants,
+            api_keys: ApiKeys::default(),
+            tokens: Tokens::new(client),
+            stopping: Arc::new(AtomicBool::new(false)),
+        };
+        let beside = vec![
+            tokio::spawn(app.tenants.clone().keep_up(app.store.clone())),
+            tokio::spawn(app.api_keys.clone().keep_noting_use(app.store.clone())),
+        ];
+        Ok(Self { app, beside })
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.app.store
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// Where the address cannot be had.
+    pub async fn listen(self, address: SocketAddr) -> Result<Listening, io::Error> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+        let acceptor = TcpListener::bind(address).into_acceptor().await.map_err(named)?;
+        let address = acceptor.local_addr().first().and_then(|address| address.as_socket_addr().copied());
+        let address = address.ok_or_else(|| io::Error::other("the listener has no address"))?;
+        Ok(Listening { server: self, acceptor, address })
+    }
+}
+
+/// A server that listens, but does not answer yet.
+pub struct Listening {
+    server: Server,
+    acceptor: TcpAcceptor,
+    address: SocketAddr,
+}
+
+impl Listening {
+    /// Where: `http://` and the address that it really has.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Answers requests until it is asked to stop; then finishes those that have begun, commits what waits, and closes
+    /// the store.
+    ///
+    /// # Errors
+    ///
+    /// Where connections can no longer be accepted.
+    pub async fn run(self, asked_to_stop: impl Future<Output = ()>) -> Result<(), io::Error> {
+        let Self { server: Server { app, beside }, acceptor, address } = self;
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+        let stopping = Arc::clone(&app.stopping);
+        let asked_to_stop = async move {
+            asked_to_stop.await;
+            tracing::info!("asked to stop: finishing what has begun");
+            stopping.store(true, Ordering::Relaxed);
+        };
+        let served = HttpServer::new_with_acceptor(acceptor)
+            .idle_timeout(IDLE_TIMEOUT)
+            .run_with_graceful_shutdown(endpoint(app.clone()), asked_to_stop, Some(STOP_TIMEOUT))
+            .await;
+        for task in beside {
+            task.abort();
+        }
+        app.api_keys.write_use(&app.store).await;
+        app.store.close().await;
+        tracing::info!("stopped");
+        served
+    }
+}
+
+/// Ends when the process is asked to stop: SIGINT (Ctrl-C) or SIGTERM.
+///
+/// # Errors
+///
+/// Where the process cannot be told of signals.
+pub fn asked_to_stop() -> Result<impl Future<Output = ()>, io::Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Everything that is served.
+fn endpoint(app: App) -> impl IntoEndpoint {
+    let document = Document::get();
+    let routes = Route::new()
+        .at("/openapi.json", get(openapi_json))
+        .at("/openapi.yaml", get(openapi_yaml))
+        .at("/docs", get(docs))
+        .nest_no_strip("/", api::document::service())
+        .data(app);
+    Surrounded { inner: routes, document }
+}
+
+#[handler]
+fn openapi_json() -> Response {
+    Response::builder().content_type(JSON).body(Document::get().json())
+}
+
+#[handler]
+fn openapi_yaml() -> Response {
+    // RFC 9512 §2.1
+    Response::builder().content_type("application/yaml").body(Document::get().yaml())
+}
+
+#[handler]
+fn docs() -> Response {
+    Response::builder().content_type("text/html; charset=utf-8").body(Document::get().swagger_ui())
+}
+
+/// What surrounds every request.
+struct Surrounded<E> {
+    inner: E,
+    document: &'static Document,
+}
+
+impl<E: Endpoint> Endpoint for Surrounded<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let began = Instant::now();
+        let id = request_id(&request);
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        // Only what a person needs to follow a request. Neither query nor headers: they hold personal data and secrets.
+        let span = tracing::info_span!(
+            "request",
+            id = id.to_str().unwrap_or_default(),
+            %method,
+            path,
+            policy_us = field::Empty,
+            queue_us = field::Empty,
+            store_us = field::Empty,
+        );
+        let answer = async {
+            let answer = tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(self.inner.call(request)).catch_unwind());
+            let mut response = match answer.await {
+                Ok(Ok(Ok(output))) => output.into_response(),
+                Ok(Ok(Err(error))) => self.refusal(error, &path),
+                Ok(Err(_)) => Error::Internal { reason: "a panic".into() }.into_response(),
+                Err(_) => Error::TimedOut.into_response(),
+            };
+            response.headers_mut().insert(REQUEST_ID, id);
+            let status = response.status();
+            let duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::info!(status = status.as_u16(), duration_us, "answered");
+            response
+        };
+        Ok(answer.instrument(span).await)
+    }
+}
+
+impl<E> Surrounded<E> {
+    /// The contract's error for whatever went wrong.
+    fn refusal(&self, error: poem::Error, path: &str) -> Response {
+        let error = match error.downcast::<Error>() {
+            Ok(error) => return error.into_response(),
+            Err(error) => error,
+        };
+        let error = if error.is::<NotFoundError>() {
+            Error::RouteNotFound
+        } else if error.is::<MethodNotAllowedError>() {
+            Error::MethodNotAllowed { allowed: self.document.methods(path) }
+        } else if error.is::<ParsePathError>() {
+            Error::field(In::Path, "", "is not UTF-8, once its percent-encoding is undone")
+        } else {
+            Error::Internal { reason: error.to_string() }
+        };
+        error.into_response()
+    }
+}
+
+/// The id of a request: the caller's own where it is sane, so that it can be followed from one program into another.
+fn request_id(request: &Request) -> HeaderValue {
+    let sane = |value: &&HeaderValue| {
+        (1..=MAX_REQUEST_ID).contains(&value.len())
+            && value.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+    };
+    let given = request.headers().get(REQUEST_ID).filter(sane).cloned();
+    given.unwrap_or_else(|| {
+        let id = clock::new_id().to_string();
+        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
+    })
+}
