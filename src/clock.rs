@@ -9,6 +9,10 @@ use uuid::Uuid;
 const RFC3339: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
+/// The first and the last time that RFC 3339 can write, with its years of four digits.
+const FIRST: Timestamp = Timestamp(-62_167_219_200_000_000);
+const LAST: Timestamp = Timestamp(253_402_300_799_999_999);
+
 /// A point in time: microseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
@@ -26,17 +30,20 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Reads RFC 3339 with any offset and precision.
+    /// Reads RFC 3339 with any offset and precision. None also where the time, in UTC, has no year of four digits.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let time = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
-        i64::try_from(time.unix_timestamp_nanos() / 1_000).ok().map(Self)
+        let time = Self(i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000)).ok()?);
+        (FIRST..=LAST).contains(&time).then_some(time)
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000).map_err(|_| fmt::Error)?;
+        // A time that cannot be written is shown as the nearest that can: an error here would be a panic elsewhere.
+        let micros = (*self).clamp(FIRST, LAST).0;
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).map_err(|_| fmt::Error)?;
         f.write_str(&time.format(&RFC3339).map_err(|_| fmt::Error)?)
     }
 }

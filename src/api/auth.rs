@@ -18,11 +18,11 @@ use super::{
 use crate::{
     domain::{
         caller::{self, On, Permit},
-        ids::TenantId,
+        ids::{IdentityProviderId, TenantId},
         tenant_state::TenantState,
     },
     policy::Action,
-    store::Store,
+    store::{Store, StoreError},
 };
 
 const API_KEY: &str = "X-API-Key";
@@ -51,6 +51,21 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub fn tenant(&self) -> &TenantState {
         &self.caller.tenant
+    }
+
+    /// This caller with a tenant that knows providers. Those that another node has just made may not be in memory yet.
+    ///
+    /// # Errors
+    ///
+    /// Where the tenant must be read and cannot be.
+    pub async fn knowing(mut self, providers: impl IntoIterator<Item = IdentityProviderId>) -> Result<Self, StoreError> {
+        let known = &self.caller.tenant;
+        if providers.into_iter().any(|provider| known.identity_provider(provider).is_none())
+            && let Some(tenant) = self.app.tenants.get_again(self.store(), self.tenant_id()).await?
+        {
+            self.caller.tenant = tenant;
+        }
+        Ok(self)
     }
 
     /// Asks policy.

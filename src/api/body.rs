@@ -11,7 +11,10 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
     types::Type,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::error::{Error, In};
 
@@ -59,15 +62,25 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     if bytes.is_empty() {
         return Err(Error::MalformedJson { reason: "it is empty".into() });
     }
+    // What is wrong with the JSON goes before what is wrong with its fields, wherever the two are.
+    let malformed = || serde_json::from_slice::<IgnoredAny>(bytes).err();
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(match malformed() {
+            Some(error) => Error::MalformedJson { reason: error.to_string() },
+            None => Error::field(In::Body, "", "must be a JSON object"),
+        });
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner();
-        if cause.is_data() {
-            let (field, reason) = describe(path, &cause);
-            Error::field(In::Body, field, reason)
-        } else {
-            Error::MalformedJson { reason: cause.to_string() }
+        match malformed() {
+            Some(error) => Error::MalformedJson { reason: error.to_string() },
+            None if cause.is_data() => {
+                let (field, reason) = describe(path, &cause);
+                Error::field(In::Body, field, reason)
+            }
+            None => Error::MalformedJson { reason: cause.to_string() },
         }
     })?;
     json.end().map_err(|error| Error::MalformedJson { reason: error.to_string() })?;

@@ -12,7 +12,7 @@ use super::{
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
     identity_providers::ProviderTypeName,
-    page::{List, Page},
+    page::{List, MAX_LIMIT, Page},
     params::{Cursor, Limit, OptionalQuery, Path, Query},
 };
 use crate::{
@@ -109,16 +109,15 @@ pub struct UserIdentity {
 }
 
 impl UserIdentity {
-    /// As the wire shows it. None where the provider is not in memory, which is for a moment after it was made by
-    /// another node.
-    fn show(identity: identity::Model, tenant: &TenantState) -> Self {
-        let provider = tenant.identity_provider(IdentityProviderId(identity.identity_provider_id));
-        Self {
+    /// As the wire shows it, with what the tenant knows of its provider.
+    fn show(identity: identity::Model, tenant: &TenantState) -> Result<Self, Error> {
+        let provider = tenant.identity_provider(provider_of(&identity)).ok_or(Error::not_found("identity_provider"))?;
+        Ok(Self {
             id: IdentityId(identity.id),
             user_id: identity.user_id.map(UserId),
             identity_provider_id: IdentityProviderId(identity.identity_provider_id),
-            provider_name: provider.map(|provider| provider.model.name.clone()).unwrap_or_default(),
-            provider_type: provider.map_or(ProviderTypeName::CustomScim, |p| p.model.provider_type.into()),
+            provider_name: provider.model.name.clone(),
+            provider_type: provider.model.provider_type.into(),
             external_id: identity.external_id,
             external_username: identity.external_username,
             external_email: identity.external_email,
@@ -127,8 +126,12 @@ impl UserIdentity {
             last_synced_at: identity.last_synced_at.map(Timestamp),
             created_at: Timestamp(identity.created_at),
             updated_at: Timestamp(identity.updated_at),
-        }
+        })
     }
+}
+
+const fn provider_of(identity: &identity::Model) -> IdentityProviderId {
+    IdentityProviderId(identity.identity_provider_id)
 }
 
 /// The answer to a link.
@@ -178,6 +181,7 @@ impl IdentitiesApi {
         body: Body<NewUserIdentity>,
     ) -> Result<LinkAnswer, Failure<{ WITH_BODY | E404 | E409 }>> {
         let (user, Body(new)) = (id.0, body);
+        let caller = caller.knowing([new.identity_provider_id]).await?;
         let provider = caller.tenant().identity_provider_entity(new.identity_provider_id);
         let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
         let mut context = vec![
@@ -197,13 +201,13 @@ impl IdentitiesApi {
             email: new.external_email,
             display_name: new.external_display_name,
         };
-        let show = |identity| Answer(UserIdentity::show(identity, caller.tenant()));
+        let show = |identity| UserIdentity::show(identity, caller.tenant()).map(Answer);
         match caller.store().write(Link::manual(permit, user, account)).await {
             Ok(Linked::Now(identity)) => {
                 let location = format!("/v1/users/{user}/identities/{}", identity.id);
-                Ok(LinkAnswer::Linked(show(identity), location))
+                Ok(LinkAnswer::Linked(show(identity)?, location))
             }
-            Ok(Linked::Already(identity)) => Ok(LinkAnswer::AlreadyLinked(show(identity))),
+            Ok(Linked::Already(identity)) => Ok(LinkAnswer::AlreadyLinked(show(identity)?)),
             Err(LinkRefusal::LinkedToAnother(identity)) => Err(self.taken(&caller, &identity).await.into()),
             Err(refusal) => Err(Error::from(refusal).into()),
         }
@@ -222,7 +226,7 @@ impl IdentitiesApi {
         /// The user.
         id: Path<UserId>,
         /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit>,
+        limit: OptionalQuery<Limit<MAX_LIMIT>>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
         cursor: OptionalQuery<Cursor>,
     ) -> Result<Answer<Page<UserIdentity>>, Failure<{ ALWAYS | E404 }>> {
@@ -234,8 +238,10 @@ impl IdentitiesApi {
         if rows.is_empty() && users::find(caller.store(), tenant, user).await?.is_none() {
             return Err(Error::not_found("user").into());
         }
-        let show = |identity| UserIdentity::show(identity, caller.tenant());
-        Ok(Answer(list.page(&wanted, rows, |identity| identity.id, show)))
+        let caller = caller.knowing(rows.iter().map(provider_of)).await?;
+        let rows = rows.into_iter().map(|identity| UserIdentity::show(identity, caller.tenant()));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        Ok(Answer(list.page(&wanted, rows, |identity| identity.id.0, |identity| identity)))
     }
 
     /// Get an identity of a user
@@ -256,7 +262,8 @@ impl IdentitiesApi {
         caller.may(Action::GetUserIdentity, On::User(id.0)).await?;
         let identity = linking::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
         let identity = identity.ok_or(Error::not_found("identity"))?;
-        Ok(Answer(UserIdentity::show(identity, caller.tenant())))
+        let caller = caller.knowing([provider_of(&identity)]).await?;
+        Ok(Answer(UserIdentity::show(identity, caller.tenant())?))
     }
 
     /// Unlink an account from a user
@@ -298,12 +305,13 @@ impl IdentitiesApi {
         external_id: Query<ExternalId>,
     ) -> Result<Answer<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
         let (provider, external_id) = (identity_provider_id.0, external_id.0);
+        let caller = caller.knowing([provider]).await?;
         let context = vec![("external_id", RestrictedExpression::new_string(external_id.to_string()))];
         let on = On::IdentityProvider(provider);
         caller.may_with(Action::LookupIdentity, on, context, Vec::new()).await?;
         let identity = linking::lookup(caller.store(), caller.tenant_id(), provider, external_id.as_str()).await?;
         let identity = identity.ok_or(Error::not_found("identity"))?;
-        Ok(Answer(UserIdentity::show(identity, caller.tenant())))
+        Ok(Answer(UserIdentity::show(identity, caller.tenant())?))
     }
 }
 

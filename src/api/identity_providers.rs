@@ -3,8 +3,8 @@
 use aka_entity::identity_provider::{self, ProviderType, SyncStatus};
 use cedar_policy::RestrictedExpression;
 use poem_openapi::{Enum, Object, OpenApi};
-use sea_orm::ActiveEnum as _;
-use serde::{Deserialize, Serialize};
+use sea_orm::{ActiveEnum as _, Iterable as _};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
 use super::{
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The kind of system that a provider is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename = "ProviderType", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderTypeName {
@@ -82,6 +82,18 @@ impl From<ProviderTypeName> for ProviderType {
             ProviderTypeName::CustomScim => Self::CustomScim,
             ProviderTypeName::Oidc => Self::Oidc,
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for ProviderTypeName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let provider_type = ProviderType::try_from_value(&text).map_err(|_| {
+            let known: Vec<String> = ProviderType::iter().map(|provider_type| provider_type.to_value()).collect();
+            let reason = format!("\"{}\" is not a provider type; the types are {}", text.escape_debug(), known.join(", "));
+            de::Error::custom(reason)
+        })?;
+        Ok(provider_type.into())
     }
 }
 

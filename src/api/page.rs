@@ -69,14 +69,18 @@ impl List {
     /// # Errors
     ///
     /// Where the cursor is not of this list.
-    pub fn wanted(&self, limit: OptionalQuery<Limit>, cursor: OptionalQuery<Cursor>) -> Result<Wanted, Error> {
+    pub fn wanted<const DEFAULT: u64>(
+        &self,
+        limit: OptionalQuery<Limit<DEFAULT>>,
+        cursor: OptionalQuery<Cursor>,
+    ) -> Result<Wanted, Error> {
         let after = match cursor.0 {
             None => None,
             Some(Cursor(text)) => Some(self.position(&text).ok_or_else(|| {
                 Error::field(In::Query, "cursor", "is not a next_cursor of this list; omit it to begin at the first page")
             })?),
         };
-        Ok(Wanted { after, limit: limit.0.map_or(DEFAULT_LIMIT, |Limit(limit)| limit) })
+        Ok(Wanted { after, limit: limit.0.map_or(DEFAULT, |Limit(limit)| limit) })
     }
 
     fn position(&self, cursor: &str) -> Option<Uuid> {

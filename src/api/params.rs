@@ -181,8 +181,8 @@ impl<'a, T: Parameter> ApiExtractor<'a> for OptionalQuery<T> {
 }
 
 macro_rules! parameter_type {
-    ($name:ident($inner:ty), $type_name:literal, $schema:expr) => {
-        impl Type for $name {
+    (impl[$($generics:tt)*] $name:ty, $type_name:literal, $schema:expr) => {
+        impl<$($generics)*> Type for $name {
             const IS_REQUIRED: bool = true;
             type RawValueType = Self;
             type RawElementValueType = Self;
@@ -204,7 +204,7 @@ macro_rules! parameter_type {
             }
         }
 
-        impl ToJSON for $name {
+        impl<$($generics)*> ToJSON for $name {
             fn to_json(&self) -> Option<Value> {
                 Some(self.0.clone().into())
             }
@@ -212,21 +212,21 @@ macro_rules! parameter_type {
     };
 }
 
-/// How many rows are wanted on a page.
-pub struct Limit(pub u64);
+/// How many rows are wanted on a page, and how many a caller gets who does not say.
+pub struct Limit<const DEFAULT: u64 = DEFAULT_LIMIT>(pub u64);
 
 /// The greatest limit, as the document's number.
 const MAX_LIMIT_NUMBER: f64 = 250.0;
 const _: () = assert!(MAX_LIMIT_NUMBER as u64 == MAX_LIMIT, "the document tells another limit than the code keeps");
 
-parameter_type!(Limit(u64), "limit", MetaSchema {
+parameter_type!(impl[const DEFAULT: u64] Limit<DEFAULT>, "limit", MetaSchema {
     minimum: Some(1.0),
     maximum: Some(MAX_LIMIT_NUMBER),
-    default: Some(DEFAULT_LIMIT.into()),
+    default: Some(DEFAULT.into()),
     ..MetaSchema::new_with_format("integer", "int32")
 });
 
-impl Parameter for Limit {
+impl<const DEFAULT: u64> Parameter for Limit<DEFAULT> {
     fn parse(text: &str) -> Result<Self, String> {
         match text.parse() {
             Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(Self(limit)),
@@ -238,7 +238,7 @@ impl Parameter for Limit {
 /// Where a page begins.
 pub struct Cursor(pub String);
 
-parameter_type!(Cursor(String), "cursor", MetaSchema::new("string"));
+parameter_type!(impl[] Cursor, "cursor", MetaSchema::new("string"));
 
 impl Parameter for Cursor {
     fn parse(text: &str) -> Result<Self, String> {

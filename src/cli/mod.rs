@@ -86,10 +86,11 @@ pub fn main() -> ExitCode {
 
 /// Reads the command line; where a value is wrong that comes from the environment, the variable is named.
 fn parse(arguments: Vec<OsString>) -> Cli {
-    let parsed = Cli::command().try_get_matches_from(&arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let mut command = Cli::command();
+    let parsed = command.try_get_matches_from_mut(&arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.unwrap_or_else(|error| {
         if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
-            && let Some(variable) = variable_of(&Cli::command(), argument)
+            && let Some(variable) = variable_of(&command, argument)
             && std::env::var_os(&variable).is_some()
         {
             eprintln!("note: {} is set in the environment", variable.to_string_lossy());

@@ -259,7 +259,7 @@ WITH input AS (
 INSERT INTO identities (tenant_id, id, user_id, identity_provider_id, external_id,
     external_username, external_email, external_display_name, linked_by, linked_at, created_at, updated_at)
 SELECT input.tenant_id, input.id, input.user_id, input.identity_provider_id, input.external_id,
-    external_username, external_email, external_display_name, linked_by, $10, $10, $10
+    NULLIF(external_username, ''), NULLIF(external_email, ''), NULLIF(external_display_name, ''), linked_by, $10, $10, $10
 FROM input
 JOIN users ON users.tenant_id = input.tenant_id AND users.id = input.user_id AND users.active
 JOIN identity_providers AS provider
@@ -290,16 +290,18 @@ RETURNING id";
 async fn insert(links: &[&Link], tx: &Tx<'_>) -> Result<Vec<bool>, StoreError> {
     let backend = tx.db.get_database_backend();
     let statement = if backend == DatabaseBackend::Postgres {
-        let text = |of: fn(&Account) -> Option<&str>| rows::texts(links.iter().map(move |l| of(&l.account)));
+        let text = |of: fn(&Account) -> Option<String>| {
+            rows::optional_texts(links.iter().map(move |link| of(&link.account)))
+        };
         let values = [
             rows::uuids(links.iter().map(|l| l.permit.tenant().0)),
             rows::uuids(links.iter().map(|l| l.id.0)),
             rows::uuids(links.iter().map(|l| l.user.0)),
             rows::uuids(links.iter().map(|l| l.account.identity_provider_id.0)),
-            text(|a| Some(a.external_id.as_str())),
-            text(|a| a.username.as_ref().map(ExternalName::as_str)),
-            text(|a| a.email.as_ref().map(Email::as_str)),
-            text(|a| a.display_name.as_ref().map(ExternalName::as_str)),
+            rows::texts(links.iter().map(|l| l.account.external_id.to_string())),
+            text(|account| account.username.as_ref().map(ToString::to_string)),
+            text(|account| account.email.as_ref().map(ToString::to_string)),
+            text(|account| account.display_name.as_ref().map(ToString::to_string)),
             rows::texts(links.iter().map(|l| l.linked_by.to_value())),
             tx.now.0.into(),
         ];

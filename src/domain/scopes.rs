@@ -3,12 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use poem_openapi::Enum;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 macro_rules! scopes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal;)*) => {
         /// A group of operations that an API key (or a token, by its `scope` claim) may call.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, Serialize)]
         pub enum Scope {
             $(
                 $(#[doc = $doc])*
@@ -67,6 +67,12 @@ scopes! {
     TenantsRead = "tenants:read";
     /// Create and change tenants. Only of use to keys of the master tenant.
     TenantsWrite = "tenants:write";
+}
+
+impl<'de> Deserialize<'de> for Scope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
 }
 
 impl fmt::Display for Scope {

@@ -251,6 +251,17 @@ impl Tenants {
         Ok(state)
     }
 
+    /// A tenant, compared with the database whatever is in memory: for what another node may have made a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub async fn get_again(&self, store: &Store, id: TenantId) -> Result<Option<Arc<TenantState>>, StoreError> {
+        let slot = self.slots.get_with(id, Arc::default);
+        let _turn = slot.reading.lock().await;
+        read(store, id, &slot).await
+    }
+
     /// Compares the versions of the tenants in use, for ever.
     pub async fn keep_up(self, store: Store) {
         let mut ticks = tokio::time::interval(CHECK_EVERY);

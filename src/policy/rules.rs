@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use cedar_policy::{ActionConstraint, Effect, ParseErrors, Policy, PolicyId, PolicySet, ValidationMode};
+use cedar_policy::{ActionConstraint, Effect, ParseErrors, Policy, PolicyId, PolicySet, ResourceConstraint, ValidationMode};
 
-use super::{action::Action, schema::VALIDATOR};
+use super::{action::Action, schema::VALIDATOR, statement::conditions};
 use crate::domain::{ids, text::Description};
 
 /// The greatest length of a rule in bytes. Room for lists of names; what is longer belongs into roles and groups.
@@ -182,12 +182,11 @@ impl Rule {
         }
     }
 
-    /// Whether the rule's conditions speak of the resource, so that its attributes must be read before a decision.
+    /// Whether the rule looks at attributes or groups of the resource, so that they must be read before a decision.
     fn needs_resource(&self) -> bool {
-        let statement = self.statement.to_string();
-        statement.split_once(" when ").or_else(|| statement.split_once(" unless ")).is_some_and(|_| {
-            statement.matches("resource").count() > 1
-        })
+        let in_group = matches!(self.statement.resource_constraint(), ResourceConstraint::In(_) | ResourceConstraint::IsIn(..));
+        let text = self.statement.to_cedar().unwrap_or_else(|| self.statement.to_string());
+        in_group || conditions(&text).is_some_and(|conditions| conditions.contains("resource"))
     }
 }
 

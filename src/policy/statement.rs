@@ -77,7 +77,7 @@ impl Statement {
 
 /// What stands between the scope of a statement and its end: what follows the last bracket that closes before the
 /// first brace. The text is known to parse, so that only strings and comments have to be told from the rest.
-fn conditions(text: &str) -> Option<String> {
+pub fn conditions(text: &str) -> Option<String> {
     let (mut depth, mut begin) = (0_usize, 0);
     let mut rest = text.char_indices().peekable();
     while let Some((at, character)) = rest.next() {

@@ -22,6 +22,12 @@ pub fn uuids(ids: impl Iterator<Item = Uuid>) -> Value {
 }
 
 /// A column of texts as one array.
-pub fn texts(texts: impl Iterator<Item = impl Into<Value>>) -> Value {
-    Value::Array(ArrayType::String, Some(Box::new(texts.map(Into::into).collect())))
+pub fn texts(texts: impl Iterator<Item = String>) -> Value {
+    Value::Array(ArrayType::String, Some(Box::new(texts.map(Value::from).collect())))
+}
+
+/// A column of texts that may be null, as one array. An array has no nulls here: no text in it is empty by itself, so
+/// that an empty one stands for null, and the statement makes it one (`NULLIF`).
+pub fn optional_texts(texts: impl Iterator<Item = Option<String>>) -> Value {
+    self::texts(texts.map(Option::unwrap_or_default))
 }

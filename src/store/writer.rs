@@ -8,14 +8,16 @@
 //!   many at once ([`Change::apply_many`]) and so decides row by row. If such a statement fails as a whole, the batch
 //!   is rolled back and done again one by one.
 //! * **Success means durable.** Nobody is answered before the commit has returned.
+//! * **A fault in one change stays its own.** A panic is answered as a fault; the writer goes on.
 //! * **The queue is bounded.** When it is full, a change is refused at once ([`StoreError::Overloaded`]); when the
 //!   database is away, everything that waits is refused, so that a caller waits for one attempt and not for many.
 //! * **One connection.** On SQLite there can be only one writer anyway; on PostgreSQL a second would buy little (the
 //!   rows of one batch already share a statement) and cost the order in which this node's changes happen.
 
-use std::{any::TypeId, sync::Arc, time::Instant};
+use std::{any::TypeId, panic::AssertUnwindSafe, sync::Arc, time::{Duration, Instant}};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
@@ -80,7 +82,7 @@ fn shutting_down() -> StoreError {
     StoreError::Unavailable("the server is shutting down".into())
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
+fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -140,13 +142,19 @@ fn group(jobs: impl Iterator<Item = Box<dyn Job>>) -> Vec<Box<dyn Group>> {
 
 /// Writes a batch: together where that goes, else one by one.
 async fn write(db: &DatabaseConnection, groups: &mut [Box<dyn Group>]) -> Result<Vec<(TenantId, i64)>, StoreError> {
-    match transaction(db, groups, Way::Together).await {
+    match surviving(transaction(db, groups, Way::Together)).await {
         Err(error) if !matches!(error, StoreError::Unavailable(_)) => {
             tracing::info!(%error, "a batch is written again, one change at a time");
-            transaction(db, groups, Way::OneByOne).await
+            surviving(transaction(db, groups, Way::OneByOne)).await
         }
         outcome => outcome,
     }
+}
+
+/// Makes an error of a panic. A change with a fault in it must not take the writer with it, on which all others wait.
+async fn surviving<T, E: From<StoreError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.unwrap_or_else(|_| Err(StoreError::Fault("a panic while a change was written".into()).into()))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -176,15 +184,18 @@ async fn transaction(
 }
 
 /// Begins a transaction that is going to write. A connection that died since its last use is found out here, where
-/// trying again is harmless.
+/// trying again is harmless. That shows at once: what took longer (another process holds SQLite's lock, PostgreSQL cannot
+/// be reached) would take as long again.
 async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
     let options = || TransactionOptions {
         // A SQLite transaction that begins by reading cannot wait for its turn to write.
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
     };
+    const AT_ONCE: Duration = Duration::from_millis(200);
+    let began = Instant::now();
     match db.begin_with_options(options()).await.map_err(StoreError::from) {
-        Err(StoreError::Unavailable(_)) => Ok(db.begin_with_options(options()).await?),
+        Err(StoreError::Unavailable(_)) if began.elapsed() < AT_ONCE => Ok(db.begin_with_options(options()).await?),
         outcome => outcome,
     }
 }
@@ -242,9 +253,9 @@ struct Waiting<C: Change> {
 struct Answer<C: Change> {
     outcome: Result<C::Done, C::Refusal>,
     /// Time in the queue.
-    queued: std::time::Duration,
+    queued: Duration,
     /// Time from the queue to the commit.
-    stored: std::time::Duration,
+    stored: Duration,
 }
 
 struct Changes<C: Change> {
@@ -323,7 +334,7 @@ impl<C: Change> Group for Changes<C> {
 /// Applies one change behind a savepoint, so that a refusal takes back its own statements and no others.
 async fn apply_alone<C: Change>(change: &C, tx: &Tx<'_>) -> Result<Outcome<C>, StoreError> {
     let savepoint = tx.db.begin().await?;
-    let outcome = change.apply(&Tx { db: &savepoint, now: tx.now }).await;
+    let outcome = surviving(change.apply(&Tx { db: &savepoint, now: tx.now })).await;
     match outcome {
         Ok(_) => savepoint.commit().await?,
         Err(_) => savepoint.rollback().await?,

@@ -17,7 +17,8 @@ const COMMANDS: &[(&[&str], &[&str])] = &[
             "AKA_LISTEN",
             "--database-url",
             "DATABASE_URL",
-            "--no-migrate",
+            "--migrate",
+            "AKA_MIGRATE",
             "AKA_LOG",
             "AKA_LOG_FORMAT",
         ],
@@ -255,7 +256,7 @@ fn a_server_migrates_an_empty_store_unless_it_is_told_not_to() {
         run(async {
             let database = store.empty_database().await;
             let environment = [("DATABASE_URL", database.url.as_str())];
-            let serve = ["serve", "--listen", "127.0.0.1:0", "--no-migrate"];
+            let serve = ["serve", "--listen", "127.0.0.1:0", "--migrate=false"];
 
             let told = run_with(&serve, &environment).failed();
             assert!(told.contains("migrate"), "{told}");

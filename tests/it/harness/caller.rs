@@ -269,6 +269,13 @@ impl Request {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let asked = format!("{} {} {}", self.method, self.path, shown(self.body.as_deref()));
         let answer = Answer::new(asked, status, headers, response.bytes().await?.to_vec());
+        if answer.status == 500 {
+            // No test wants a fault: the log of the server says what it was.
+            let id = answer.header("x-request-id").unwrap_or_default();
+            let log = self.aka.log();
+            let lines: Vec<&str> = log.lines().filter(|line| line.contains(id) || line.contains("panic")).collect();
+            panic!("{answer}\n{}", lines.join("\n"));
+        }
         answer.check(self.aka.document(), self.method.as_str(), &self.path);
         Ok(answer)
     }
