@@ -25,7 +25,13 @@ pub struct Database {
 #[derive(Args, Clone, Debug)]
 pub struct Serving {
     /// The address and port to listen on; port 0 takes any that is free
-    #[arg(long, env = "AKA_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "AKA_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS:PORT",
+        hide_env_values = true
+    )]
     pub listen: SocketAddr,
 }
 
@@ -93,5 +99,8 @@ pub enum LogFormat {
 }
 
 fn filter(text: &str) -> Result<String, String> {
-    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    EnvFilter::builder()
+        .parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
 }

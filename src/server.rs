@@ -27,7 +27,12 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument as _, field};
 
 use crate::{
-    api::{self, App, body::JSON, document::Document, error::{Error, In}},
+    api::{
+        self, App,
+        body::JSON,
+        document::Document,
+        error::{Error, In},
+    },
     clock,
     domain::{api_keys::ApiKeys, jwks_client::JwksClient, tenant_state::Tenants, tokens::Tokens},
     store::{DatabaseUrl, Store, StoreError},
@@ -89,9 +94,16 @@ impl Server {
     pub async fn listen(self, address: SocketAddr) -> Result<Listening, io::Error> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
         let acceptor = TcpListener::bind(address).into_acceptor().await.map_err(named)?;
-        let address = acceptor.local_addr().first().and_then(|address| address.as_socket_addr().copied());
+        let address = acceptor
+            .local_addr()
+            .first()
+            .and_then(|address| address.as_socket_addr().copied());
         let address = address.ok_or_else(|| io::Error::other("the listener has no address"))?;
-        Ok(Listening { server: self, acceptor, address })
+        Ok(Listening {
+            server: self,
+            acceptor,
+            address,
+        })
     }
 }
 
@@ -116,7 +128,11 @@ impl Listening {
     ///
     /// Where connections can no longer be accepted.
     pub async fn run(self, asked_to_stop: impl Future<Output = ()>) -> Result<(), io::Error> {
-        let Self { server: Server { app, beside }, acceptor, address } = self;
+        let Self {
+            server: Server { app, beside },
+            acceptor,
+            address,
+        } = self;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         let stopping = Arc::clone(&app.stopping);
         let asked_to_stop = async move {
@@ -163,7 +179,10 @@ fn endpoint(app: App) -> impl IntoEndpoint {
         .at("/docs", get(docs))
         .nest_no_strip("/", api::document::service())
         .data(app);
-    Surrounded { inner: routes, document }
+    Surrounded {
+        inner: routes,
+        document,
+    }
 }
 
 #[handler]
@@ -174,12 +193,16 @@ fn openapi_json() -> Response {
 #[handler]
 fn openapi_yaml() -> Response {
     // RFC 9512 §2.1
-    Response::builder().content_type("application/yaml").body(Document::get().yaml())
+    Response::builder()
+        .content_type("application/yaml")
+        .body(Document::get().yaml())
 }
 
 #[handler]
 fn docs() -> Response {
-    Response::builder().content_type("text/html; charset=utf-8").body(Document::get().swagger_ui())
+    Response::builder()
+        .content_type("text/html; charset=utf-8")
+        .body(Document::get().swagger_ui())
 }
 
 /// What surrounds every request.
@@ -206,11 +229,17 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
             store_us = field::Empty,
         );
         let answer = async {
-            let answer = tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(self.inner.call(request)).catch_unwind());
+            let answer = tokio::time::timeout(
+                REQUEST_TIMEOUT,
+                AssertUnwindSafe(self.inner.call(request)).catch_unwind(),
+            );
             let mut response = match answer.await {
                 Ok(Ok(Ok(output))) => output.into_response(),
                 Ok(Ok(Err(error))) => self.refusal(error, &path),
-                Ok(Err(_)) => Error::Internal { reason: "a panic".into() }.into_response(),
+                Ok(Err(_)) => Error::Internal {
+                    reason: "a panic".into(),
+                }
+                .into_response(),
                 Err(_) => Error::TimedOut.into_response(),
             };
             response.headers_mut().insert(REQUEST_ID, id);
@@ -233,11 +262,15 @@ impl<E> Surrounded<E> {
         let error = if error.is::<NotFoundError>() {
             Error::RouteNotFound
         } else if error.is::<MethodNotAllowedError>() {
-            Error::MethodNotAllowed { allowed: self.document.methods(path) }
+            Error::MethodNotAllowed {
+                allowed: self.document.methods(path),
+            }
         } else if error.is::<ParsePathError>() {
             Error::field(In::Path, "", "is not UTF-8, once its percent-encoding is undone")
         } else {
-            Error::Internal { reason: error.to_string() }
+            Error::Internal {
+                reason: error.to_string(),
+            }
         };
         error.into_response()
     }
@@ -247,7 +280,10 @@ impl<E> Surrounded<E> {
 fn request_id(request: &Request) -> HeaderValue {
     let sane = |value: &&HeaderValue| {
         (1..=MAX_REQUEST_ID).contains(&value.len())
-            && value.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+            && value
+                .as_bytes()
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
     };
     let given = request.headers().get(REQUEST_ID).filter(sane).cloned();
     given.unwrap_or_else(|| {

@@ -13,11 +13,18 @@ pub fn begin(logging: &Logging) {
         LogFormat::Json => false,
         LogFormat::Auto => io::stderr().is_terminal(),
     };
-    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(EnvFilter::new(&logging.log));
+    let lines = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(EnvFilter::new(&logging.log));
     if text {
         lines.with_target(false).with_ansi(io::stderr().is_terminal()).init();
     } else {
-        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
+        lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .init();
     }
     // A panic is a fault of the program: it is logged like any other, and not as loose lines between those of the log.
     std::panic::set_hook(Box::new(|panic| {

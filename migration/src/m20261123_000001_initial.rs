@@ -41,10 +41,22 @@ impl MigrationTrait for Migration {
         for index in [
             unique("tenants_slug", "tenants", &["slug"]),
             unique("users_email", "users", &["tenant_id", "email_key"]),
-            unique("identities_account", "identities", &["tenant_id", "identity_provider_id", "external_id"]),
+            unique(
+                "identities_account",
+                "identities",
+                &["tenant_id", "identity_provider_id", "external_id"],
+            ),
             index("identities_user", "identities", &["tenant_id", "user_id", "id"]),
-            index("api_keys_identity_provider", "api_keys", &["tenant_id", "identity_provider_id"]),
-            index("policy_rules_policy", "policy_rules", &["tenant_id", "policy_id", "ordinal"]),
+            index(
+                "api_keys_identity_provider",
+                "api_keys",
+                &["tenant_id", "identity_provider_id"],
+            ),
+            index(
+                "policy_rules_policy",
+                "policy_rules",
+                &["tenant_id", "policy_id", "ordinal"],
+            ),
         ] {
             manager.create_index(index).await?;
         }
@@ -127,7 +139,12 @@ fn identities() -> TableCreateStatement {
         .col(integer("created_at"))
         .col(integer("updated_at"))
         // The erasure of a user erases their accounts.
-        .foreign_key(&mut reference("identities", "user_id", "users", ForeignKeyAction::Cascade))
+        .foreign_key(&mut reference(
+            "identities",
+            "user_id",
+            "users",
+            ForeignKeyAction::Cascade,
+        ))
         // A provider with accounts is not deleted by accident.
         .foreign_key(&mut reference(
             "identities",
@@ -178,7 +195,12 @@ fn policy_rules() -> TableCreateStatement {
         .col(text("policy_text"))
         .col(ColumnDef::new("notice").text())
         .col(integer("created_at"))
-        .foreign_key(&mut reference("policy_rules", "policy_id", "policies", ForeignKeyAction::Cascade))
+        .foreign_key(&mut reference(
+            "policy_rules",
+            "policy_id",
+            "policies",
+            ForeignKeyAction::Cascade,
+        ))
         .to_owned()
 }
 

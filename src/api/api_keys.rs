@@ -233,8 +233,9 @@ impl ApiKeysApi {
     ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let context = vec![("scopes", entities::texts(key.scopes.iter().map(|scope| scope.as_str())))];
-        let permit =
-            caller.may_with(Action::CreateApiKey, On::Tenant, context, Vec::new()).await?;
+        let permit = caller
+            .may_with(Action::CreateApiKey, On::Tenant, context, Vec::new())
+            .await?;
         let (key, raw) = caller.store().write(CreateApiKey::new(permit, key)).await?;
         let location = format!("/v1/api-keys/{}", key.id);
         Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
@@ -279,11 +280,19 @@ impl ApiKeysApi {
             return Err(Error::field(In::Body, "overlap_seconds", reason).into());
         }
         let old = api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
-        let scopes = old.iter().flat_map(api_keys::scopes).map(Scope::as_str).collect::<Vec<_>>();
+        let scopes = old
+            .iter()
+            .flat_map(api_keys::scopes)
+            .map(Scope::as_str)
+            .collect::<Vec<_>>();
         let context = vec![("scopes", entities::texts(scopes))];
-        let permit = caller.may_with(Action::RotateApiKey, On::ApiKey(id.0), context, Vec::new())
+        let permit = caller
+            .may_with(Action::RotateApiKey, On::ApiKey(id.0), context, Vec::new())
             .await?;
-        let (key, raw) = caller.store().write(RotateApiKey::new(permit, id.0, overlap.into())).await?;
+        let (key, raw) = caller
+            .store()
+            .write(RotateApiKey::new(permit, id.0, overlap.into()))
+            .await?;
         let location = format!("/v1/api-keys/{}", key.id);
         Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
     }

@@ -58,9 +58,14 @@ impl<'a> Caller<'a> {
     /// # Errors
     ///
     /// Where the tenant must be read and cannot be.
-    pub async fn knowing(mut self, providers: impl IntoIterator<Item = IdentityProviderId>) -> Result<Self, StoreError> {
+    pub async fn knowing(
+        mut self,
+        providers: impl IntoIterator<Item = IdentityProviderId>,
+    ) -> Result<Self, StoreError> {
         let known = &self.caller.tenant;
-        if providers.into_iter().any(|provider| known.identity_provider(provider).is_none())
+        if providers
+            .into_iter()
+            .any(|provider| known.identity_provider(provider).is_none())
             && let Some(tenant) = self.app.tenants.get_again(self.store(), self.tenant_id()).await?
         {
             self.caller.tenant = tenant;
@@ -93,8 +98,9 @@ impl<'a> Caller<'a> {
     }
 
     async fn of(request: &'a Request) -> Result<Self, Error> {
-        let app: &App =
-            request.data().ok_or_else(|| Error::Internal { reason: "the request has no application".into() })?;
+        let app: &App = request.data().ok_or_else(|| Error::Internal {
+            reason: "the request has no application".into(),
+        })?;
         let key = header(request, API_KEY)?;
         let bearer = bearer(request)?;
         let (key, token) = match (key, bearer) {
@@ -115,7 +121,11 @@ impl<'a> Caller<'a> {
         };
         if let Some(key) = key {
             let caller = app.api_keys.authenticate(&app.store, &app.tenants, key).await?;
-            return if tenant(request)? == caller.tenant_id() { Ok(Self { app, caller }) } else { Err(Error::TenantMismatch) };
+            return if tenant(request)? == caller.tenant_id() {
+                Ok(Self { app, caller })
+            } else {
+                Err(Error::TenantMismatch)
+            };
         }
         // Only its tenant knows who issues a token, so that the header must be read first.
         let tenant = tenant(request)?;
@@ -136,7 +146,11 @@ fn header<'a>(request: &'a Request, name: &'static str) -> Result<Option<&'a str
     }
     match value.to_str() {
         Ok(text) => Ok(Some(text.trim())),
-        Err(_) => Err(Error::field(In::Header, name, "has characters other than visible ASCII")),
+        Err(_) => Err(Error::field(
+            In::Header,
+            name,
+            "has characters other than visible ASCII",
+        )),
     }
 }
 
@@ -157,7 +171,9 @@ fn bearer(request: &Request) -> Result<Option<&str>, Error> {
 fn tenant(request: &Request) -> Result<TenantId, Error> {
     let value = header(request, TENANT)?;
     let value = value.ok_or_else(|| Error::field(In::Header, TENANT, "is missing; it is the id of the tenant"))?;
-    value.parse().map_err(|reason: String| Error::field(In::Header, TENANT, reason))
+    value
+        .parse()
+        .map_err(|reason: String| Error::field(In::Header, TENANT, reason))
 }
 
 impl<'a> ApiExtractor<'a> for Caller<'a> {
@@ -178,13 +194,16 @@ impl<'a> ApiExtractor<'a> for Caller<'a> {
             flows: None,
             openid_connect_url: None,
         };
-        registry.create_security_scheme("apiKey", MetaSecurityScheme {
-            ty: "apiKey",
-            description: Some("An API key of the tenant, as the answer that created it showed it: `aka_...`."),
-            name: Some(API_KEY),
-            key_in: Some("header"),
-            ..NONE
-        });
+        registry.create_security_scheme(
+            "apiKey",
+            MetaSecurityScheme {
+                ty: "apiKey",
+                description: Some("An API key of the tenant, as the answer that created it showed it: `aka_...`."),
+                name: Some(API_KEY),
+                key_in: Some("header"),
+                ..NONE
+            },
+        );
         registry.create_security_scheme("bearerToken", MetaSecurityScheme {
             ty: "http",
             description: Some(

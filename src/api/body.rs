@@ -7,7 +7,7 @@
 use poem::{Body as RawBody, IntoResponse, Request, RequestBody, Response, error::ReadBodyError};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions,
-    payload::{Payload, ParsePayload},
+    payload::{ParsePayload, Payload},
     registry::{MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
     types::Type,
 };
@@ -32,7 +32,12 @@ impl<T: Type, const MAX: usize> Payload for Body<T, MAX> {
     const CONTENT_TYPE: &'static str = JSON;
 
     fn check_content_type(content_type: &str) -> bool {
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         essence == JSON || (essence.starts_with("application/") && essence.ends_with("+json"))
     }
 
@@ -51,7 +56,9 @@ impl<T: Type + DeserializeOwned, const MAX: usize> ParsePayload for Body<T, MAX>
     async fn from_request(_: &Request, body: &mut RequestBody) -> poem::Result<Self> {
         let bytes = body.take()?.into_bytes_limit(MAX).await.map_err(|error| match error {
             ReadBodyError::PayloadTooLarge => Error::PayloadTooLarge { max_bytes: MAX },
-            other => Error::MalformedJson { reason: format!("it could not be read: {other}") },
+            other => Error::MalformedJson {
+                reason: format!("it could not be read: {other}"),
+            },
         })?;
         Ok(parse(&bytes).map(Self)?)
     }
@@ -60,13 +67,17 @@ impl<T: Type + DeserializeOwned, const MAX: usize> ParsePayload for Body<T, MAX>
 /// Reads JSON.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     if bytes.is_empty() {
-        return Err(Error::MalformedJson { reason: "it is empty".into() });
+        return Err(Error::MalformedJson {
+            reason: "it is empty".into(),
+        });
     }
     // What is wrong with the JSON goes before what is wrong with its fields, wherever the two are.
     let malformed = || serde_json::from_slice::<IgnoredAny>(bytes).err();
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(match malformed() {
-            Some(error) => Error::MalformedJson { reason: error.to_string() },
+            Some(error) => Error::MalformedJson {
+                reason: error.to_string(),
+            },
             None => Error::field(In::Body, "", "must be a JSON object"),
         });
     }
@@ -75,15 +86,21 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         let path = error.path().to_string();
         let cause = error.into_inner();
         match malformed() {
-            Some(error) => Error::MalformedJson { reason: error.to_string() },
+            Some(error) => Error::MalformedJson {
+                reason: error.to_string(),
+            },
             None if cause.is_data() => {
                 let (field, reason) = describe(path, &cause);
                 Error::field(In::Body, field, reason)
             }
-            None => Error::MalformedJson { reason: cause.to_string() },
+            None => Error::MalformedJson {
+                reason: cause.to_string(),
+            },
         }
     })?;
-    json.end().map_err(|error| Error::MalformedJson { reason: error.to_string() })?;
+    json.end().map_err(|error| Error::MalformedJson {
+        reason: error.to_string(),
+    })?;
     Ok(value)
 }
 
@@ -93,22 +110,36 @@ fn describe(path: String, cause: &serde_json::Error) -> (String, String) {
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     let named = |what: &str| {
         let name = text.strip_prefix(what)?.split('`').next()?;
-        Some(if path == "." { name.to_owned() } else { format!("{path}.{name}") })
+        Some(if path == "." {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        })
     };
     if let Some(field) = named("missing field `") {
         return (field, "is missing".into());
     }
-    if let Some((_, known)) = text.split_once(", expected ").filter(|_| text.starts_with("unknown field `")) {
+    if let Some((_, known)) = text
+        .split_once(", expected ")
+        .filter(|_| text.starts_with("unknown field `"))
+    {
         let field = text.split('`').nth(1).unwrap_or_default();
         let prefix = path.strip_suffix(field).unwrap_or(&path).trim_matches('.');
-        let field = if prefix.is_empty() { field.to_owned() } else { format!("{prefix}.{field}") };
+        let field = if prefix.is_empty() {
+            field.to_owned()
+        } else {
+            format!("{prefix}.{field}")
+        };
         return (field, format!("is not known; expected {known}"));
     }
     if let Some(field) = named("duplicate field `") {
         return (field, "is there twice".into());
     }
     let field = if path == "." { String::new() } else { path };
-    if let Some((found, expected)) = text.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
+    if let Some((found, expected)) = text
+        .strip_prefix("invalid type: ")
+        .and_then(|rest| rest.split_once(", expected "))
+    {
         return (field, format!("must be {expected}, but is {found}"));
     }
     (field, text.to_owned())
@@ -127,7 +158,10 @@ impl<'a, T: Type + DeserializeOwned, const MAX: usize> ApiExtractor<'a> for Body
     fn request_meta() -> Option<MetaRequest> {
         Some(MetaRequest {
             description: None,
-            content: vec![MetaMediaType { content_type: JSON, schema: <Self as Payload>::schema_ref() }],
+            content: vec![MetaMediaType {
+                content_type: JSON,
+                schema: <Self as Payload>::schema_ref(),
+            }],
             required: true,
         })
     }
@@ -138,9 +172,7 @@ impl<'a, T: Type + DeserializeOwned, const MAX: usize> ApiExtractor<'a> for Body
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         match request.content_type() {
-            Some(found) if Self::check_content_type(found) => {
-                <Self as ParsePayload>::from_request(request, body).await
-            }
+            Some(found) if Self::check_content_type(found) => <Self as ParsePayload>::from_request(request, body).await,
             found => {
                 let found = found.map(|found| found.chars().take(100).collect());
                 Err(Error::UnsupportedMediaType { found }.into())
@@ -168,7 +200,10 @@ impl<T: Serialize + Send> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
             Ok(json) => Response::builder().content_type(JSON).body(RawBody::from(json)),
-            Err(error) => Error::Internal { reason: error.to_string() }.into_response(),
+            Err(error) => Error::Internal {
+                reason: error.to_string(),
+            }
+            .into_response(),
         }
     }
 }
@@ -180,7 +215,10 @@ impl<T: Type + Serialize + Send> ApiResponse for Answer<T> {
                 description: "Done.",
                 status: Some(200),
                 status_range: None,
-                content: vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }],
+                content: vec![MetaMediaType {
+                    content_type: JSON,
+                    schema: T::schema_ref(),
+                }],
                 headers: Vec::new(),
             }],
         }

@@ -35,8 +35,15 @@ people. Checks are made in this order: credential (`401`), tenant (`403` `tenant
 /// The operations, as poem serves them.
 #[must_use]
 pub fn service() -> OpenApiService<impl OpenApi, ()> {
-    let operations =
-        (IdentitiesApi, UsersApi, IdentityProvidersApi, PoliciesApi, ApiKeysApi, TenantsApi, HealthApi);
+    let operations = (
+        IdentitiesApi,
+        UsersApi,
+        IdentityProvidersApi,
+        PoliciesApi,
+        ApiKeysApi,
+        TenantsApi,
+        HealthApi,
+    );
     OpenApiService::new(operations, "aka", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
         .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
@@ -67,7 +74,11 @@ impl Document {
         complete(&mut document);
         let json = serde_json::to_string_pretty(&document).unwrap_or_default();
         Self {
-            yaml: serde_yaml::to_string(&document).unwrap_or_default().lines().map(quote_time).collect(),
+            yaml: serde_yaml::to_string(&document)
+                .unwrap_or_default()
+                .lines()
+                .map(quote_time)
+                .collect(),
             // The page has a copy of the document in it, of the one that is not complete.
             swagger_ui: service.swagger_ui_html().replace(&raw, &json),
             routes: routes(&document),
@@ -99,7 +110,9 @@ impl Document {
         let fits = |route: &[String]| {
             let mut segments = path.split('/');
             route.iter().all(|expected| {
-                segments.next().is_some_and(|segment| expected.starts_with('{') || expected == segment)
+                segments
+                    .next()
+                    .is_some_and(|segment| expected.starts_with('{') || expected == segment)
             }) && segments.next().is_none()
         };
         let found = self.routes.iter().find(|(route, _)| fits(route));
@@ -127,7 +140,14 @@ fn routes(document: &Value) -> Vec<(Vec<String>, Vec<String>)> {
 fn quote_time(line: &str) -> String {
     let looks_like_time = |value: &str| {
         let digits = value.bytes().zip(b"dddd-dd-ddT".iter());
-        value.len() > 10 && digits.into_iter().all(|(byte, like)| if *like == b'd' { byte.is_ascii_digit() } else { byte == *like })
+        value.len() > 10
+            && digits.into_iter().all(|(byte, like)| {
+                if *like == b'd' {
+                    byte.is_ascii_digit()
+                } else {
+                    byte == *like
+                }
+            })
     };
     match line.rsplit_once(' ') {
         Some((before, value)) if looks_like_time(value) => format!("{before} '{value}'\n"),
@@ -255,7 +275,10 @@ fn request_schemas(document: &Value) -> BTreeSet<String> {
     let references = operations.filter_map(|(_, operation)| {
         operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str()
     });
-    references.filter_map(|reference| reference.rsplit('/').next()).map(str::to_owned).collect()
+    references
+        .filter_map(|reference| reference.rsplit('/').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Puts right what generators of clients stumble over, and leaves out what says nothing.

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::body::JSON;
 use crate::{
     clock::Timestamp,
+    domain::scopes::Scope,
     domain::{
         api_keys::{ApiKeyRefusal, KeyRefusal},
         caller,
@@ -24,7 +25,6 @@ use crate::{
         users::UserRefusal,
     },
     policy::{Action, Decision, Verdict, rules::RuleError},
-    domain::scopes::Scope,
     store::StoreError,
 };
 
@@ -113,31 +113,68 @@ impl In {
 
 /// Every cause for which a request is not carried out.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "each says in its message what it is")]
 pub enum Error {
-    MalformedJson { reason: String },
-    InvalidInput { field: String, within: In, reason: String },
-    InvalidRule { field: &'static str, error: RuleError },
-    Unauthenticated { reason: &'static str, message: String },
+    MalformedJson {
+        reason: String,
+    },
+    InvalidInput {
+        field: String,
+        within: In,
+        reason: String,
+    },
+    InvalidRule {
+        field: &'static str,
+        error: RuleError,
+    },
+    Unauthenticated {
+        reason: &'static str,
+        message: String,
+    },
     TenantMismatch,
-    Forbidden { action: Action, decision: Decision, lacks: Option<Scope> },
+    Forbidden {
+        action: Action,
+        decision: Decision,
+        lacks: Option<Scope>,
+    },
     RouteNotFound,
-    NotFound { resource: &'static str },
-    MethodNotAllowed { allowed: Vec<String> },
-    IdentityAlreadyLinked { details: Map<String, Value> },
+    NotFound {
+        resource: &'static str,
+    },
+    MethodNotAllowed {
+        allowed: Vec<String>,
+    },
+    IdentityAlreadyLinked {
+        details: Map<String, Value>,
+    },
     IdentityProviderDisabled,
     UserSuspended,
     UserAlreadyExists,
     TenantAlreadyExists,
-    IdentityProviderInUse { linked: u64 },
+    IdentityProviderInUse {
+        linked: u64,
+    },
     ApiKeyEnded,
-    TooManyRules { max: u64 },
-    PayloadTooLarge { max_bytes: usize },
-    UnsupportedMediaType { found: Option<String> },
-    Unavailable { reason: String },
+    TooManyRules {
+        max: u64,
+    },
+    PayloadTooLarge {
+        max_bytes: usize,
+    },
+    UnsupportedMediaType {
+        found: Option<String>,
+    },
+    Unavailable {
+        reason: String,
+    },
     Overloaded,
-    IssuerUnavailable { reason: String },
+    IssuerUnavailable {
+        reason: String,
+    },
     TimedOut,
-    Internal { reason: String },
+    Internal {
+        reason: String,
+    },
 }
 
 /// How many seconds a caller should wait when the server has too much to do.
@@ -146,7 +183,11 @@ const RETRY_AFTER_SECONDS: &str = "1";
 impl Error {
     /// An error for a field.
     pub fn field(within: In, field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::InvalidInput { field: field.into(), within, reason: reason.into() }
+        Self::InvalidInput {
+            field: field.into(),
+            within,
+            reason: reason.into(),
+        }
     }
 
     /// An error for something that the tenant does not have.
@@ -159,7 +200,9 @@ impl Error {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::MalformedJson { .. } | Self::InvalidInput { .. } | Self::InvalidRule { .. } => StatusCode::BAD_REQUEST,
+            Self::MalformedJson { .. } | Self::InvalidInput { .. } | Self::InvalidRule { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Self::TenantMismatch | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::RouteNotFound | Self::NotFound { .. } => StatusCode::NOT_FOUND,
@@ -223,7 +266,9 @@ impl Error {
                 In::Header => format!("The header `{field}` {reason}."),
             },
             Self::InvalidRule { error, .. } => {
-                let place = error.position.map(|(line, column)| format!(" at line {line}, column {column}"));
+                let place = error
+                    .position
+                    .map(|(line, column)| format!(" at line {line}, column {column}"));
                 let help = error.help.as_ref().map(|help| format!(" ({help})"));
                 format!(
                     "The Cedar text is not a rule{}: {}{}.",
@@ -233,17 +278,26 @@ impl Error {
                 )
             }
             Self::Unauthenticated { message, .. } => message.clone(),
-            Self::TenantMismatch => "The credential belongs to another tenant than the one in X-Tenant-ID. Send the id \
+            Self::TenantMismatch => {
+                "The credential belongs to another tenant than the one in X-Tenant-ID. Send the id \
                 of the credential's own tenant, or a credential of that tenant."
-                .into(),
-            Self::Forbidden { action, decision, lacks } => forbidden_message(*action, decision, *lacks),
+                    .into()
+            }
+            Self::Forbidden {
+                action,
+                decision,
+                lacks,
+            } => forbidden_message(*action, decision, *lacks),
             Self::RouteNotFound => "There is nothing at this path. The operations are listed at /docs.".into(),
             Self::NotFound { resource } => format!(
                 "This tenant has no such {}. Check the id, and that X-Tenant-ID is the tenant that it belongs to.",
                 resource.replace('_', " ")
             ),
             Self::MethodNotAllowed { allowed } => {
-                format!("This path does not know the method of the request. It knows {}.", allowed.join(", "))
+                format!(
+                    "This path does not know the method of the request. It knows {}.",
+                    allowed.join(", ")
+                )
             }
             Self::IdentityAlreadyLinked { .. } => "The account is linked to another user. An account belongs to one \
                 user at most: unlink it there first, if it really belongs to this one."
@@ -258,7 +312,9 @@ impl Error {
                 "The identity provider cannot be deleted: {linked} of its accounts are linked to users. Unlink them \
                  first, or disable the provider."
             ),
-            Self::ApiKeyEnded => "The API key is revoked or expired, so that it cannot be rotated. Create a new one.".into(),
+            Self::ApiKeyEnded => {
+                "The API key is revoked or expired, so that it cannot be rotated. Create a new one.".into()
+            }
             Self::TooManyRules { max } => format!("There may be {max} rules here at most. Remove some first."),
             Self::PayloadTooLarge { max_bytes } => format!("The body is larger than {max_bytes} bytes."),
             Self::UnsupportedMediaType { found } => match found {
@@ -270,9 +326,12 @@ impl Error {
                 .into(),
             Self::Overloaded => "Too many changes are waiting to be written. Try again in a second.".into(),
             Self::IssuerUnavailable { .. } => {
-                "The keys of the token's issuer cannot be fetched at the moment, so that the token cannot be checked.".into()
+                "The keys of the token's issuer cannot be fetched at the moment, so that the token cannot be checked."
+                    .into()
             }
-            Self::TimedOut => "The request took too long. It may or may not have been carried out; it may be sent again.".into(),
+            Self::TimedOut => {
+                "The request took too long. It may or may not have been carried out; it may be sent again.".into()
+            }
             Self::Internal { .. } => {
                 "The server has made a mistake. Tell its operator the X-Request-ID of this answer.".into()
             }
@@ -294,7 +353,11 @@ impl Error {
                 "column": error.position.map(|(_, column)| column),
             }),
             Self::Unauthenticated { reason, .. } => json!({ "reason": reason }),
-            Self::Forbidden { action, decision, lacks } => json!({
+            Self::Forbidden {
+                action,
+                decision,
+                lacks,
+            } => json!({
                 "action": action.as_str(),
                 "kind": match decision.verdict {
                     Verdict::Forbidden => "forbidden",
@@ -422,7 +485,15 @@ impl From<StoreError> for Error {
 impl From<caller::Refusal> for Error {
     fn from(refusal: caller::Refusal) -> Self {
         match refusal {
-            caller::Refusal::Forbidden { action, decision, lacks } => Self::Forbidden { action, decision, lacks },
+            caller::Refusal::Forbidden {
+                action,
+                decision,
+                lacks,
+            } => Self::Forbidden {
+                action,
+                decision,
+                lacks,
+            },
             caller::Refusal::Store(error) => error.into(),
         }
     }
@@ -433,7 +504,8 @@ impl From<KeyRefusal> for Error {
         let (reason, message) = match refusal {
             KeyRefusal::Malformed => (
                 "malformed_key",
-                "The API key in X-API-Key is not of the form of a key (aka_...). Check that it was copied whole.".into(),
+                "The API key in X-API-Key is not of the form of a key (aka_...). Check that it was copied whole."
+                    .into(),
             ),
             KeyRefusal::Unknown => ("unknown_key", "There is no API key like the one in X-API-Key.".into()),
             KeyRefusal::Expired(at) => ("expired_key", ended("expired", at)),
@@ -456,16 +528,22 @@ impl From<TokenRefusal> for Error {
                 "unknown_issuer",
                 "No enabled identity provider of this tenant is configured as the issuer of the bearer token.".into(),
             ),
-            TokenRefusal::BadSignature => {
-                ("invalid_signature", "The bearer token is not signed with a key of its issuer.".into())
-            }
+            TokenRefusal::BadSignature => (
+                "invalid_signature",
+                "The bearer token is not signed with a key of its issuer.".into(),
+            ),
             TokenRefusal::Expired => ("expired_token", "The bearer token has expired. Get a new one.".into()),
             TokenRefusal::NotYetValid => ("token_not_yet_valid", "The bearer token is not valid yet.".into()),
             TokenRefusal::WrongAudience => ("wrong_audience", "The bearer token is not for this server.".into()),
-            TokenRefusal::UserSuspended => {
-                ("user_suspended", "The user to whom the bearer token's subject is linked is suspended.".into())
+            TokenRefusal::UserSuspended => (
+                "user_suspended",
+                "The user to whom the bearer token's subject is linked is suspended.".into(),
+            ),
+            TokenRefusal::NoKeys(error) => {
+                return Self::IssuerUnavailable {
+                    reason: error.to_string(),
+                };
             }
-            TokenRefusal::NoKeys(error) => return Self::IssuerUnavailable { reason: error.to_string() },
             TokenRefusal::Store(error) => return error.into(),
         };
         Self::Unauthenticated { reason, message }
@@ -509,7 +587,9 @@ impl From<ApiKeyRefusal> for Error {
             ApiKeyRefusal::NoTenant => Self::not_found("tenant"),
             ApiKeyRefusal::NoIdentityProvider => Self::not_found("identity_provider"),
             ApiKeyRefusal::Ended => Self::ApiKeyEnded,
-            ApiKeyRefusal::Randomness => Self::Internal { reason: "the system gave no randomness".into() },
+            ApiKeyRefusal::Randomness => Self::Internal {
+                reason: "the system gave no randomness".into(),
+            },
             ApiKeyRefusal::Store(error) => error.into(),
         }
     }
@@ -574,10 +654,15 @@ impl<const M: u32> ApiResponse for Failure<M> {
             description,
             status: Some(*status),
             status_range: None,
-            content: vec![MetaMediaType { content_type: JSON, schema: ErrorBody::schema_ref() }],
+            content: vec![MetaMediaType {
+                content_type: JSON,
+                schema: ErrorBody::schema_ref(),
+            }],
             headers: Vec::new(),
         });
-        MetaResponses { responses: responses.collect() }
+        MetaResponses {
+            responses: responses.collect(),
+        }
     }
 
     fn register(registry: &mut Registry) {

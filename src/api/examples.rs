@@ -96,7 +96,8 @@ pub fn of_parameter(path: &str, name: &str) -> Option<Value> {
 
 /// An example of an error.
 pub fn of_error(operation: &str, status: &str) -> Option<Value> {
-    let error = |code: &str, message: &str, details: Value| json!({ "code": code, "message": message, "details": details });
+    let error =
+        |code: &str, message: &str, details: Value| json!({ "code": code, "message": message, "details": details });
     Some(match (status, operation) {
         ("400", "createPolicy" | "createPolicyRule") => error(
             "invalid_rule",
@@ -141,12 +142,16 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
                 "linked_to_user_id": demo::OTHER_USER,
             }),
         ),
-        ("409", "createUser") => {
-            error("user_already_exists", "Another user of this tenant has this e-mail address (in whatever case).", json!({}))
-        }
-        ("409", "createTenant") => {
-            error("tenant_already_exists", "Another tenant has this slug. Choose another one.", json!({}))
-        }
+        ("409", "createUser") => error(
+            "user_already_exists",
+            "Another user of this tenant has this e-mail address (in whatever case).",
+            json!({}),
+        ),
+        ("409", "createTenant") => error(
+            "tenant_already_exists",
+            "Another tenant has this slug. Choose another one.",
+            json!({}),
+        ),
         ("409", "deleteIdentityProvider") => error(
             "identity_provider_in_use",
             "The identity provider cannot be deleted: 3 of its accounts are linked to users. Unlink them first, or \
@@ -158,12 +163,16 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
             "The API key is revoked or expired, so that it cannot be rotated. Create a new one.",
             json!({}),
         ),
-        ("409", "createPolicy" | "createPolicyRule") => {
-            error("too_many_rules", "There may be 1000 rules here at most. Remove some first.", json!({ "max": 1000 }))
-        }
-        ("413", _) => {
-            error("payload_too_large", "The body is larger than 65536 bytes.", json!({ "max_bytes": 65536 }))
-        }
+        ("409", "createPolicy" | "createPolicyRule") => error(
+            "too_many_rules",
+            "There may be 1000 rules here at most. Remove some first.",
+            json!({ "max": 1000 }),
+        ),
+        ("413", _) => error(
+            "payload_too_large",
+            "The body is larger than 65536 bytes.",
+            json!({ "max_bytes": 65536 }),
+        ),
         ("415", _) => error(
             "unsupported_media_type",
             "The body is sent as text/plain. Send it as application/json.",

@@ -45,7 +45,10 @@ impl HealthApi {
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, app: Data<&App>) -> Result<Answer<Health>, Failure<{ E500 | E503 }>> {
         if app.stopping.load(Ordering::Relaxed) {
-            return Err(Error::Unavailable { reason: "the server is shutting down".into() }.into());
+            return Err(Error::Unavailable {
+                reason: "the server is shutting down".into(),
+            }
+            .into());
         }
         app.store.ping().await?;
         Ok(Health::ok())

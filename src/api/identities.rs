@@ -111,7 +111,9 @@ pub struct UserIdentity {
 impl UserIdentity {
     /// As the wire shows it, with what the tenant knows of its provider.
     fn show(identity: identity::Model, tenant: &TenantState) -> Result<Self, Error> {
-        let provider = tenant.identity_provider(provider_of(&identity)).ok_or(Error::not_found("identity_provider"))?;
+        let provider = tenant
+            .identity_provider(provider_of(&identity))
+            .ok_or(Error::not_found("identity_provider"))?;
         Ok(Self {
             id: IdentityId(identity.id),
             user_id: identity.user_id.map(UserId),
@@ -170,7 +172,11 @@ impl IdentitiesApi {
     /// | the user is suspended | `409` `user_suspended` |
     ///
     /// Needs the scope `identities:write`, or a policy that permits `createUserIdentity`.
-    #[oai(path = "/v1/users/:id/identities", method = "post", operation_id = "createUserIdentity")]
+    #[oai(
+        path = "/v1/users/:id/identities",
+        method = "post",
+        operation_id = "createUserIdentity"
+    )]
     async fn create(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -188,12 +194,25 @@ impl IdentitiesApi {
             ("identity_provider", RestrictedExpression::new_entity_uid(provider.uid)),
             ("external_id", text(new.external_id.as_str())),
         ];
-        context.extend(new.external_username.iter().map(|name| ("external_username", text(name.as_str()))));
-        context.extend(new.external_email.iter().map(|email| ("external_email", text(email.as_str()))));
-        context.extend(new.external_display_name.iter().map(|name| ("external_display_name", text(name.as_str()))));
+        context.extend(
+            new.external_username
+                .iter()
+                .map(|name| ("external_username", text(name.as_str()))),
+        );
+        context.extend(
+            new.external_email
+                .iter()
+                .map(|email| ("external_email", text(email.as_str()))),
+        );
+        context.extend(
+            new.external_display_name
+                .iter()
+                .map(|name| ("external_display_name", text(name.as_str()))),
+        );
         let action = Action::CreateUserIdentity;
-        let permit =
-            caller.may_with(action, On::User(user), context, vec![provider.entity]).await?;
+        let permit = caller
+            .may_with(action, On::User(user), context, vec![provider.entity])
+            .await?;
         let account = Account {
             identity_provider_id: new.identity_provider_id,
             external_id: new.external_id,
@@ -217,7 +236,11 @@ impl IdentitiesApi {
     ///
     /// Every account that is linked to the user, the oldest first. Needs the scope `identities:read`, or a policy that
     /// permits `listUserIdentities`.
-    #[oai(path = "/v1/users/:id/identities", method = "get", operation_id = "listUserIdentities")]
+    #[oai(
+        path = "/v1/users/:id/identities",
+        method = "get",
+        operation_id = "listUserIdentities"
+    )]
     async fn list(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -239,15 +262,26 @@ impl IdentitiesApi {
             return Err(Error::not_found("user").into());
         }
         let caller = caller.knowing(rows.iter().map(provider_of)).await?;
-        let rows = rows.into_iter().map(|identity| UserIdentity::show(identity, caller.tenant()));
+        let rows = rows
+            .into_iter()
+            .map(|identity| UserIdentity::show(identity, caller.tenant()));
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        Ok(Answer(list.page(&wanted, rows, |identity| identity.id.0, |identity| identity)))
+        Ok(Answer(list.page(
+            &wanted,
+            rows,
+            |identity| identity.id.0,
+            |identity| identity,
+        )))
     }
 
     /// Get an identity of a user
     ///
     /// Needs the scope `identities:read`, or a policy that permits `getUserIdentity`.
-    #[oai(path = "/v1/users/:id/identities/:identityId", method = "get", operation_id = "getUserIdentity")]
+    #[oai(
+        path = "/v1/users/:id/identities/:identityId",
+        method = "get",
+        operation_id = "getUserIdentity"
+    )]
     async fn get(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -270,7 +304,11 @@ impl IdentitiesApi {
     ///
     /// The account stays known, linked to nobody: a look-up still finds it, with `user_id` null, and linking it again
     /// gives the same identity. Needs the scope `identities:write`, or a policy that permits `deleteUserIdentity`.
-    #[oai(path = "/v1/users/:id/identities/:identityId", method = "delete", operation_id = "deleteUserIdentity")]
+    #[oai(
+        path = "/v1/users/:id/identities/:identityId",
+        method = "delete",
+        operation_id = "deleteUserIdentity"
+    )]
     async fn delete(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -283,9 +321,11 @@ impl IdentitiesApi {
         identity_id: Path<IdentityId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
         let permit = caller.may(Action::DeleteUserIdentity, On::User(id.0)).await?;
-        match caller.store().write(Unlink::new(permit, id.0, identity_id.0)).await? {
-            true => Ok(Gone::Done),
-            false => Err(Error::not_found("identity").into()),
+        let unlinked = caller.store().write(Unlink::new(permit, id.0, identity_id.0)).await?;
+        if unlinked {
+            Ok(Gone::Done)
+        } else {
+            Err(Error::not_found("identity").into())
         }
     }
 
@@ -332,17 +372,21 @@ impl IdentitiesApi {
             let provider = On::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
             let external_id = RestrictedExpression::new_string(identity.external_id.clone());
             let context = vec![("external_id", external_id)];
-            let looked_up =
-                caller.may_with(Action::LookupIdentity, provider, context, Vec::new()).await;
+            let looked_up = caller
+                .may_with(Action::LookupIdentity, provider, context, Vec::new())
+                .await;
             if looked_up.is_ok() {
                 say("linked_to_user_id", json!(other));
                 if caller.may(Action::DeleteUserIdentity, On::User(other)).await.is_ok() {
-                    ways_out.insert(0, json!({
-                        "way": "unlink_first",
-                        "description": "Unlink the account from the other user, then send this request again.",
-                        "method": "DELETE",
-                        "path": format!("/v1/users/{other}/identities/{}", identity.id),
-                    }));
+                    ways_out.insert(
+                        0,
+                        json!({
+                            "way": "unlink_first",
+                            "description": "Unlink the account from the other user, then send this request again.",
+                            "method": "DELETE",
+                            "path": format!("/v1/users/{other}/identities/{}", identity.id),
+                        }),
+                    );
                 }
             }
         }

@@ -19,9 +19,7 @@ use crate::{
     clock::Timestamp,
     domain::{
         caller::On,
-        identity_providers::{
-            self, Config, CreateIdentityProvider, DeleteIdentityProvider, UpdateIdentityProvider,
-        },
+        identity_providers::{self, Config, CreateIdentityProvider, DeleteIdentityProvider, UpdateIdentityProvider},
         ids::IdentityProviderId,
         text::Name,
     },
@@ -89,8 +87,14 @@ impl<'de> Deserialize<'de> for ProviderTypeName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let provider_type = ProviderType::try_from_value(&text).map_err(|_| {
-            let known: Vec<String> = ProviderType::iter().map(|provider_type| provider_type.to_value()).collect();
-            let reason = format!("\"{}\" is not a provider type; the types are {}", text.escape_debug(), known.join(", "));
+            let known: Vec<String> = ProviderType::iter()
+                .map(|provider_type| provider_type.to_value())
+                .collect();
+            let reason = format!(
+                "\"{}\" is not a provider type; the types are {}",
+                text.escape_debug(),
+                known.join(", ")
+            );
             de::Error::custom(reason)
         })?;
         Ok(provider_type.into())
@@ -218,7 +222,11 @@ impl IdentityProvidersApi {
     /// List identity providers
     ///
     /// The oldest first. Needs the scope `identity-providers:read`, or a policy that permits `listIdentityProviders`.
-    #[oai(path = "/v1/identity-providers", method = "get", operation_id = "listIdentityProviders")]
+    #[oai(
+        path = "/v1/identity-providers",
+        method = "get",
+        operation_id = "listIdentityProviders"
+    )]
     async fn list(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -232,17 +240,30 @@ impl IdentityProvidersApi {
         cursor: OptionalQuery<Cursor>,
     ) -> Result<Answer<Page<IdentityProvider>>, Failure<{ ALWAYS }>> {
         let (tenant, enabled) = (caller.tenant_id(), enabled.0);
-        let list = List::new("identity-providers", tenant, enabled.map_or("", |yes| if yes { "enabled" } else { "disabled" }));
+        let list = List::new(
+            "identity-providers",
+            tenant,
+            enabled.map_or("", |yes| if yes { "enabled" } else { "disabled" }),
+        );
         let wanted = list.wanted(limit, cursor)?;
         caller.may(Action::ListIdentityProviders, On::Tenant).await?;
         let rows = identity_providers::list(caller.store(), tenant, enabled, wanted.after, wanted.to_read()).await?;
-        Ok(Answer(list.page(&wanted, rows, |provider| provider.id, IdentityProvider::from)))
+        Ok(Answer(list.page(
+            &wanted,
+            rows,
+            |provider| provider.id,
+            IdentityProvider::from,
+        )))
     }
 
     /// Create an identity provider
     ///
     /// Needs the scope `identity-providers:write`, or a policy that permits `createIdentityProvider`.
-    #[oai(path = "/v1/identity-providers", method = "post", operation_id = "createIdentityProvider")]
+    #[oai(
+        path = "/v1/identity-providers",
+        method = "post",
+        operation_id = "createIdentityProvider"
+    )]
     async fn create(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -255,21 +276,38 @@ impl IdentityProvidersApi {
         let provider_type = ProviderType::from(new.provider_type);
         let context = vec![
             ("name", RestrictedExpression::new_string(new.name.to_string())),
-            ("provider_type", RestrictedExpression::new_string(provider_type.to_value())),
+            (
+                "provider_type",
+                RestrictedExpression::new_string(provider_type.to_value()),
+            ),
         ];
         let action = Action::CreateIdentityProvider;
         let permit = caller.may_with(action, On::Tenant, context, Vec::new()).await?;
         let id = IdentityProviderId::new();
         let enabled = new.enabled.unwrap_or(true);
-        let change = CreateIdentityProvider { permit, id, name: new.name, provider_type, config, enabled };
+        let change = CreateIdentityProvider {
+            permit,
+            id,
+            name: new.name,
+            provider_type,
+            config,
+            enabled,
+        };
         let provider = caller.store().write(change).await?;
-        Ok(Created::Created(Answer(provider.into()), format!("/v1/identity-providers/{id}")))
+        Ok(Created::Created(
+            Answer(provider.into()),
+            format!("/v1/identity-providers/{id}"),
+        ))
     }
 
     /// Get an identity provider
     ///
     /// Needs the scope `identity-providers:read`, or a policy that permits `getIdentityProvider`.
-    #[oai(path = "/v1/identity-providers/:id", method = "get", operation_id = "getIdentityProvider")]
+    #[oai(
+        path = "/v1/identity-providers/:id",
+        method = "get",
+        operation_id = "getIdentityProvider"
+    )]
     async fn get(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -278,7 +316,9 @@ impl IdentityProvidersApi {
         /// The provider.
         id: Path<IdentityProviderId>,
     ) -> Result<Answer<IdentityProvider>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetIdentityProvider, On::IdentityProvider(id.0)).await?;
+        caller
+            .may(Action::GetIdentityProvider, On::IdentityProvider(id.0))
+            .await?;
         let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
         Ok(Answer(provider.ok_or(Error::not_found("identity_provider"))?.into()))
     }
@@ -287,7 +327,11 @@ impl IdentityProvidersApi {
     ///
     /// What is absent stays; the type does not change. Needs the scope `identity-providers:write`, or a policy that
     /// permits `updateIdentityProvider`.
-    #[oai(path = "/v1/identity-providers/:id", method = "put", operation_id = "updateIdentityProvider")]
+    #[oai(
+        path = "/v1/identity-providers/:id",
+        method = "put",
+        operation_id = "updateIdentityProvider"
+    )]
     async fn update(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -297,10 +341,22 @@ impl IdentityProvidersApi {
         id: Path<IdentityProviderId>,
         body: Body<IdentityProviderUpdate>,
     ) -> Result<Answer<IdentityProvider>, Failure<{ WITH_BODY | E404 }>> {
-        let Body(IdentityProviderUpdate { name, config: new_config, enabled }) = body;
+        let Body(IdentityProviderUpdate {
+            name,
+            config: new_config,
+            enabled,
+        }) = body;
         let config = new_config.map(config).transpose()?;
-        let permit = caller.may(Action::UpdateIdentityProvider, On::IdentityProvider(id.0)).await?;
-        let change = UpdateIdentityProvider { permit, id: id.0, name, config, enabled };
+        let permit = caller
+            .may(Action::UpdateIdentityProvider, On::IdentityProvider(id.0))
+            .await?;
+        let change = UpdateIdentityProvider {
+            permit,
+            id: id.0,
+            name,
+            config,
+            enabled,
+        };
         Ok(Answer(caller.store().write(change).await?.into()))
     }
 
@@ -309,7 +365,11 @@ impl IdentityProvidersApi {
     /// With what is known of accounts at it that are linked to nobody. While accounts at it are linked, the answer is
     /// `409` `identity_provider_in_use`. Needs the scope `identity-providers:write`, or a policy that permits
     /// `deleteIdentityProvider`.
-    #[oai(path = "/v1/identity-providers/:id", method = "delete", operation_id = "deleteIdentityProvider")]
+    #[oai(
+        path = "/v1/identity-providers/:id",
+        method = "delete",
+        operation_id = "deleteIdentityProvider"
+    )]
     async fn delete(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -318,8 +378,13 @@ impl IdentityProvidersApi {
         /// The provider.
         id: Path<IdentityProviderId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 }>> {
-        let permit = caller.may(Action::DeleteIdentityProvider, On::IdentityProvider(id.0)).await?;
-        caller.store().write(DeleteIdentityProvider { permit, id: id.0 }).await?;
+        let permit = caller
+            .may(Action::DeleteIdentityProvider, On::IdentityProvider(id.0))
+            .await?;
+        caller
+            .store()
+            .write(DeleteIdentityProvider { permit, id: id.0 })
+            .await?;
         Ok(Gone::Done)
     }
 }

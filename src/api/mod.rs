@@ -22,7 +22,10 @@ pub mod users;
 
 use std::sync::Arc;
 
-use poem_openapi::{ApiResponse, Tags, types::{ParseFromJSON, Type}};
+use poem_openapi::{
+    ApiResponse, Tags,
+    types::{ParseFromJSON, Type},
+};
 use serde::Serialize;
 
 use crate::{

@@ -24,9 +24,9 @@ use super::{
 use crate::domain::ids::TenantId;
 
 /// Rows on a page where the caller does not say.
-pub const DEFAULT_LIMIT: u64 = 50;
+pub const DEFAULT_LIMIT: u32 = 50;
 /// Rows on a page at most.
-pub const MAX_LIMIT: u64 = 250;
+pub const MAX_LIMIT: u32 = 250;
 
 const DIGEST_BYTES: usize = 8;
 const ID_BYTES: usize = 16;
@@ -69,7 +69,7 @@ impl List {
     /// # Errors
     ///
     /// Where the cursor is not of this list.
-    pub fn wanted<const DEFAULT: u64>(
+    pub fn wanted<const DEFAULT: u32>(
         &self,
         limit: OptionalQuery<Limit<DEFAULT>>,
         cursor: OptionalQuery<Cursor>,
@@ -77,10 +77,17 @@ impl List {
         let after = match cursor.0 {
             None => None,
             Some(Cursor(text)) => Some(self.position(&text).ok_or_else(|| {
-                Error::field(In::Query, "cursor", "is not a next_cursor of this list; omit it to begin at the first page")
+                Error::field(
+                    In::Query,
+                    "cursor",
+                    "is not a next_cursor of this list; omit it to begin at the first page",
+                )
             })?),
         };
-        Ok(Wanted { after, limit: limit.0.map_or(DEFAULT, |Limit(limit)| limit) })
+        Ok(Wanted {
+            after,
+            limit: limit.0.map_or(DEFAULT, |Limit(limit)| limit),
+        })
     }
 
     fn position(&self, cursor: &str) -> Option<Uuid> {
@@ -115,13 +122,13 @@ impl List {
 pub struct Wanted {
     /// The id of the last row that was seen.
     pub after: Option<Uuid>,
-    limit: u64,
+    limit: u32,
 }
 
 impl Wanted {
     /// How many rows to read: one more than wanted.
     #[must_use]
     pub const fn to_read(&self) -> u64 {
-        self.limit + 1
+        self.limit as u64 + 1
     }
 }

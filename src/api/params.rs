@@ -96,7 +96,9 @@ impl<'a, T: PathParameter> ApiExtractor<'a> for Path<T> {
         options: ExtractParamOptions<T>,
     ) -> poem::Result<Self> {
         let text = request.raw_path_param(options.name).unwrap_or_default();
-        Ok(T::parse(text).map(Self).map_err(|reason| Error::field(In::Path, T::NAME, reason))?)
+        Ok(T::parse(text)
+            .map(Self)
+            .map_err(|reason| Error::field(In::Path, T::NAME, reason))?)
     }
 }
 
@@ -109,7 +111,9 @@ pub struct OptionalQuery<T>(pub Option<T>);
 /// The one value of a parameter of the query.
 fn value<'a>(request: &'a Request, name: &'static str) -> Result<Option<Cow<'a, str>>, Error> {
     let query = request.uri().query().unwrap_or_default();
-    let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
+    let mut values = form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, _)| key == name)
+        .map(|(_, value)| value);
     let value = values.next();
     match values.next() {
         Some(_) => Err(Error::field(In::Query, name, "is there twice")),
@@ -120,7 +124,9 @@ fn value<'a>(request: &'a Request, name: &'static str) -> Result<Option<Cow<'a, 
 fn parsed<T: Parameter>(request: &Request, name: &'static str) -> Result<Option<T>, Error> {
     match value(request, name)? {
         None => Ok(None),
-        Some(text) => T::parse(&text).map(Some).map_err(|reason| Error::field(In::Query, name, reason)),
+        Some(text) => T::parse(&text)
+            .map(Some)
+            .map_err(|reason| Error::field(In::Query, name, reason)),
     }
 }
 
@@ -149,7 +155,9 @@ impl<'a, T: Parameter> ApiExtractor<'a> for Query<T> {
         options: ExtractParamOptions<T>,
     ) -> poem::Result<Self> {
         let value = parsed(request, options.name)?;
-        Ok(value.map(Self).ok_or_else(|| Error::field(In::Query, options.name, "is missing"))?)
+        Ok(value
+            .map(Self)
+            .ok_or_else(|| Error::field(In::Query, options.name, "is missing"))?)
     }
 }
 
@@ -213,20 +221,16 @@ macro_rules! parameter_type {
 }
 
 /// How many rows are wanted on a page, and how many a caller gets who does not say.
-pub struct Limit<const DEFAULT: u64 = DEFAULT_LIMIT>(pub u64);
+pub struct Limit<const DEFAULT: u32 = DEFAULT_LIMIT>(pub u32);
 
-/// The greatest limit, as the document's number.
-const MAX_LIMIT_NUMBER: f64 = 250.0;
-const _: () = assert!(MAX_LIMIT_NUMBER as u64 == MAX_LIMIT, "the document tells another limit than the code keeps");
-
-parameter_type!(impl[const DEFAULT: u64] Limit<DEFAULT>, "limit", MetaSchema {
+parameter_type!(impl[const DEFAULT: u32] Limit<DEFAULT>, "limit", MetaSchema {
     minimum: Some(1.0),
-    maximum: Some(MAX_LIMIT_NUMBER),
+    maximum: Some(MAX_LIMIT.into()),
     default: Some(DEFAULT.into()),
     ..MetaSchema::new_with_format("integer", "int32")
 });
 
-impl<const DEFAULT: u64> Parameter for Limit<DEFAULT> {
+impl<const DEFAULT: u32> Parameter for Limit<DEFAULT> {
     fn parse(text: &str) -> Result<Self, String> {
         match text.parse() {
             Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(Self(limit)),

@@ -123,12 +123,16 @@ pub struct PolicyRule {
 fn scope(scope: Scope) -> (ScopeType, Option<String>, Option<String>) {
     match scope {
         Scope::Any => (ScopeType::Any, None, None),
-        Scope::Eq(entity) => {
-            (ScopeType::Eq, Some(entity.type_name().to_string()), Some(entity.id().unescaped().to_owned()))
-        }
-        Scope::In(entity) => {
-            (ScopeType::In, Some(entity.type_name().to_string()), Some(entity.id().unescaped().to_owned()))
-        }
+        Scope::Eq(entity) => (
+            ScopeType::Eq,
+            Some(entity.type_name().to_string()),
+            Some(entity.id().unescaped().to_owned()),
+        ),
+        Scope::In(entity) => (
+            ScopeType::In,
+            Some(entity.type_name().to_string()),
+            Some(entity.id().unescaped().to_owned()),
+        ),
         Scope::Is(of_type) => (ScopeType::Is, Some(of_type.to_string()), None),
         Scope::IsIn(of_type, entity) => (ScopeType::IsIn, Some(of_type.to_string()), Some(entity.to_string())),
     }
@@ -139,9 +143,16 @@ impl TryFrom<policy_rule::Model> for PolicyRule {
 
     fn try_from(rule: policy_rule::Model) -> Result<Self, Error> {
         // It was checked when it was stored, so that it is no fault of the caller's where it cannot be read now.
-        let parsed = parse_rule(&rule.policy_text)
-            .map_err(|error| Error::Internal { reason: format!("the stored rule {} cannot be read: {error}", rule.id) })?;
-        let Statement { effect, principal, action, resource, conditions } = Statement::of(&parsed, &rule.policy_text);
+        let parsed = parse_rule(&rule.policy_text).map_err(|error| Error::Internal {
+            reason: format!("the stored rule {} cannot be read: {error}", rule.id),
+        })?;
+        let Statement {
+            effect,
+            principal,
+            action,
+            resource,
+            conditions,
+        } = Statement::of(&parsed, &rule.policy_text);
         let (principal_scope_type, principal_entity_type, principal_entity_id) = scope(principal);
         let (resource_scope_type, resource_entity_type, resource_entity_id) = scope(resource);
         let (action_scope_type, action_ids) = match action {
@@ -251,8 +262,12 @@ pub struct NewPolicyRule {
 }
 
 fn too_long(statement: &str) -> Option<String> {
-    (statement.len() > MAX_RULE_BYTES)
-        .then(|| format!("has a statement of {} bytes; {MAX_RULE_BYTES} is the most", statement.len()))
+    (statement.len() > MAX_RULE_BYTES).then(|| {
+        format!(
+            "has a statement of {} bytes; {MAX_RULE_BYTES} is the most",
+            statement.len()
+        )
+    })
 }
 
 impl NewPolicy {
@@ -279,7 +294,10 @@ fn split(set: &str) -> Result<Vec<NewRule>, Error> {
         let policy_text = rule.to_cedar().unwrap_or_else(|| rule.to_string());
         match too_long(&policy_text) {
             Some(reason) => Err(Error::field(In::Body, FIELD, reason)),
-            None => Ok(NewRule { policy_text, notice: None }),
+            None => Ok(NewRule {
+                policy_text,
+                notice: None,
+            }),
         }
     };
     rules.iter().map(rule).collect()
@@ -288,7 +306,9 @@ fn split(set: &str) -> Result<Vec<NewRule>, Error> {
 /// Does what takes milliseconds, such as parsing a thousand rules, where no other request waits for it.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::Internal { reason: error.to_string() })?
+    done.map_err(|error| Error::Internal {
+        reason: error.to_string(),
+    })?
 }
 
 /// Rules are in the order of their ordinals, not of their ids: a cursor holds the ordinal in place of an id.
@@ -346,12 +366,26 @@ impl PoliciesApi {
     ) -> Result<Created<Policy>, Failure<{ WITH_BODY | E409 }>> {
         let Body(new) = body;
         let priority = new.priority()?;
-        let NewPolicy { name, description, enabled, cedar_policy_set, .. } = new;
+        let NewPolicy {
+            name,
+            description,
+            enabled,
+            cedar_policy_set,
+            ..
+        } = new;
         let rules = aside(move || cedar_policy_set.as_deref().map_or(Ok(Vec::new()), split)).await?;
         let permit = caller.may(Action::CreatePolicy, On::Tenant).await?;
         let id = PolicyId::new();
         let enabled = enabled.unwrap_or(true);
-        let change = CreatePolicy { permit, id, name, description, enabled, priority, rules };
+        let change = CreatePolicy {
+            permit,
+            id,
+            name,
+            description,
+            enabled,
+            priority,
+            rules,
+        };
         let policy = caller.store().write(change).await?;
         let policy = aside(move || Policy::try_from(policy)).await?;
         Ok(Created::Created(Answer(policy), format!("/v1/policies/{id}")))
@@ -390,14 +424,24 @@ impl PoliciesApi {
         policy_id: Path<PolicyId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
         let permit = caller.may(Action::DeletePolicy, On::Policy(policy_id.0)).await?;
-        caller.store().write(DeletePolicy { permit, id: policy_id.0 }).await?;
+        caller
+            .store()
+            .write(DeletePolicy {
+                permit,
+                id: policy_id.0,
+            })
+            .await?;
         Ok(Gone::Done)
     }
 
     /// List the rules of a policy
     ///
     /// In their order. Needs the scope `policies:read`, or a policy that permits `listPolicyRules`.
-    #[oai(path = "/v1/policies/:policyId/rules", method = "get", operation_id = "listPolicyRules")]
+    #[oai(
+        path = "/v1/policies/:policyId/rules",
+        method = "get",
+        operation_id = "listPolicyRules"
+    )]
     async fn list_rules(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -418,8 +462,18 @@ impl PoliciesApi {
         let after = wanted.after.map(ordinal_of);
         let rows = policies::list_rules(caller.store(), tenant, policy, after, wanted.to_read()).await?;
         let rows = rows.ok_or(Error::not_found("policy"))?;
-        let rows = aside(move || rows.into_iter().map(PolicyRule::try_from).collect::<Result<Vec<_>, _>>()).await?;
-        Ok(Answer(list.page(&wanted, rows, |rule| position_of(rule.ordinal), |rule| rule)))
+        let rows = aside(move || {
+            rows.into_iter()
+                .map(PolicyRule::try_from)
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+        Ok(Answer(list.page(
+            &wanted,
+            rows,
+            |rule| position_of(rule.ordinal),
+            |rule| rule,
+        )))
     }
 
     /// Add a rule to a policy
@@ -428,7 +482,11 @@ impl PoliciesApi {
     /// A text that is not Cedar, or does not fit the Cedar schema, is refused with `invalid_rule`: Cedar's own
     /// message, and line and column in `details`. Needs the scope `policies:write`, or a policy that permits
     /// `createPolicyRule`.
-    #[oai(path = "/v1/policies/:policyId/rules", method = "post", operation_id = "createPolicyRule")]
+    #[oai(
+        path = "/v1/policies/:policyId/rules",
+        method = "post",
+        operation_id = "createPolicyRule"
+    )]
     async fn create_rule(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -443,9 +501,16 @@ impl PoliciesApi {
         if let Some(reason) = too_long(&policy_text) {
             return Err(Error::field(In::Body, "policy_text", reason).into());
         }
-        parse_rule(&policy_text).map_err(|error| Error::InvalidRule { field: "policy_text", error })?;
+        parse_rule(&policy_text).map_err(|error| Error::InvalidRule {
+            field: "policy_text",
+            error,
+        })?;
         let permit = caller.may(Action::CreatePolicyRule, On::Policy(policy)).await?;
-        let change = CreatePolicyRule { permit, policy, rule: NewRule { policy_text, notice } };
+        let change = CreatePolicyRule {
+            permit,
+            policy,
+            rule: NewRule { policy_text, notice },
+        };
         let rule = PolicyRule::try_from(caller.store().write(change).await?)?;
         let location = format!("/v1/policies/{policy}/rules/{}", rule.id);
         Ok(Created::Created(Answer(rule), location))
@@ -454,7 +519,11 @@ impl PoliciesApi {
     /// Get a rule of a policy
     ///
     /// Needs the scope `policies:read`, or a policy that permits `getPolicyRule`.
-    #[oai(path = "/v1/policies/:policyId/rules/:ruleId", method = "get", operation_id = "getPolicyRule")]
+    #[oai(
+        path = "/v1/policies/:policyId/rules/:ruleId",
+        method = "get",
+        operation_id = "getPolicyRule"
+    )]
     async fn get_rule(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -469,13 +538,19 @@ impl PoliciesApi {
     ) -> Result<Answer<PolicyRule>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetPolicyRule, On::Policy(policy_id.0)).await?;
         let rule = policies::find_rule(caller.store(), caller.tenant_id(), policy_id.0, rule_id.0).await?;
-        Ok(Answer(PolicyRule::try_from(rule.ok_or(Error::not_found("policy_rule"))?)?))
+        Ok(Answer(PolicyRule::try_from(
+            rule.ok_or(Error::not_found("policy_rule"))?,
+        )?))
     }
 
     /// Remove a rule from a policy
     ///
     /// Needs the scope `policies:write`, or a policy that permits `deletePolicyRule`.
-    #[oai(path = "/v1/policies/:policyId/rules/:ruleId", method = "delete", operation_id = "deletePolicyRule")]
+    #[oai(
+        path = "/v1/policies/:policyId/rules/:ruleId",
+        method = "delete",
+        operation_id = "deletePolicyRule"
+    )]
     async fn delete_rule(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
@@ -489,7 +564,14 @@ impl PoliciesApi {
         rule_id: Path<PolicyRuleId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
         let permit = caller.may(Action::DeletePolicyRule, On::Policy(policy_id.0)).await?;
-        caller.store().write(DeletePolicyRule { permit, policy: policy_id.0, id: rule_id.0 }).await?;
+        caller
+            .store()
+            .write(DeletePolicyRule {
+                permit,
+                policy: policy_id.0,
+                id: rule_id.0,
+            })
+            .await?;
         Ok(Gone::Done)
     }
 }

@@ -117,7 +117,16 @@ impl TenantsApi {
         let Body(NewTenant { name, slug }) = body;
         let permit = caller.may(Action::CreateTenant, On::Tenant).await?;
         let id = TenantId::new();
-        let tenant = caller.store().write(CreateTenant { permit, id, name, slug, is_master: false }).await?;
+        let tenant = caller
+            .store()
+            .write(CreateTenant {
+                permit,
+                id,
+                name,
+                slug,
+                is_master: false,
+            })
+            .await?;
         Ok(Created::Created(Answer(tenant.into()), format!("/v1/tenants/{id}")))
     }
 
@@ -152,7 +161,11 @@ impl TenantsApi {
         body: Body<TenantUpdate>,
     ) -> Result<Answer<Tenant>, Failure<{ WITH_BODY | E404 }>> {
         let permit = caller.may(Action::UpdateTenant, On::Tenant).await?;
-        let change = UpdateTenant { permit, id: id.0, name: body.0.name };
+        let change = UpdateTenant {
+            permit,
+            id: id.0,
+            name: body.0.name,
+        };
         Ok(Answer(caller.store().write(change).await?.into()))
     }
 
@@ -160,7 +173,11 @@ impl TenantsApi {
     ///
     /// How a new tenant gets its first key. The answer has the key itself, in `raw_key`; it is not shown again. Needs a
     /// credential of the master tenant with the scope `tenants:write`.
-    #[oai(path = "/v1/tenants/:id/api-keys", method = "post", operation_id = "createTenantApiKey")]
+    #[oai(
+        path = "/v1/tenants/:id/api-keys",
+        method = "post",
+        operation_id = "createTenantApiKey"
+    )]
     async fn create_api_key(
         &self,
         /// The tenant that the credential belongs to: the master tenant.
@@ -172,7 +189,10 @@ impl TenantsApi {
     ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let permit = caller.may(Action::CreateTenantApiKey, On::Tenant).await?;
-        let (key, raw) = caller.store().write(CreateApiKey::for_tenant(permit, id.0, key)).await?;
+        let (key, raw) = caller
+            .store()
+            .write(CreateApiKey::for_tenant(permit, id.0, key))
+            .await?;
         let location = format!("/v1/api-keys/{}", key.id);
         Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
     }

@@ -101,7 +101,11 @@ pub struct Suspension {
 
 fn check_roles(roles: Option<&Vec<RoleName>>) -> Result<(), Error> {
     if roles.is_some_and(|roles| roles.len() > MAX_ROLES) {
-        return Err(Error::field(In::Body, "roles", format!("must not have more than {MAX_ROLES} entries")));
+        return Err(Error::field(
+            In::Body,
+            "roles",
+            format!("must not have more than {MAX_ROLES} entries"),
+        ));
     }
     Ok(())
 }
@@ -151,12 +155,24 @@ impl UsersApi {
         let Body(NewUser { email, name, roles }) = body;
         check_roles(roles.as_ref())?;
         let roles = roles.unwrap_or_default();
-        let context =
-            vec![("email", RestrictedExpression::new_string(email.to_string())), ("roles", role_texts(&roles))];
-        let permit =
-            caller.may_with(Action::CreateUser, On::Tenant, context, Vec::new()).await?;
+        let context = vec![
+            ("email", RestrictedExpression::new_string(email.to_string())),
+            ("roles", role_texts(&roles)),
+        ];
+        let permit = caller
+            .may_with(Action::CreateUser, On::Tenant, context, Vec::new())
+            .await?;
         let id = UserId::new();
-        let user = caller.store().write(CreateUser { permit, id, email, name, roles }).await?;
+        let user = caller
+            .store()
+            .write(CreateUser {
+                permit,
+                id,
+                email,
+                name,
+                roles,
+            })
+            .await?;
         Ok(Created::Created(Answer(user.into()), format!("/v1/users/{id}")))
     }
 
@@ -193,9 +209,21 @@ impl UsersApi {
         let Body(UserUpdate { name, roles }) = body;
         check_roles(roles.as_ref())?;
         let context = roles.iter().map(|roles| ("roles", role_texts(roles))).collect();
-        let permit =
-            caller.may_with(Action::UpdateUser, On::User(id.0), context, Vec::new()).await?;
-        Ok(Answer(caller.store().write(UpdateUser { permit, id: id.0, name, roles }).await?.into()))
+        let permit = caller
+            .may_with(Action::UpdateUser, On::User(id.0), context, Vec::new())
+            .await?;
+        Ok(Answer(
+            caller
+                .store()
+                .write(UpdateUser {
+                    permit,
+                    id: id.0,
+                    name,
+                    roles,
+                })
+                .await?
+                .into(),
+        ))
     }
 
     /// Suspend a user, or make them active again
@@ -214,9 +242,20 @@ impl UsersApi {
     ) -> Result<Answer<User>, Failure<{ WITH_BODY | E404 }>> {
         let Body(Suspension { active }) = body;
         let context = vec![("active", RestrictedExpression::new_bool(active))];
-        let permit =
-            caller.may_with(Action::SuspendUser, On::User(id.0), context, Vec::new()).await?;
-        Ok(Answer(caller.store().write(SuspendUser { permit, id: id.0, active }).await?.into()))
+        let permit = caller
+            .may_with(Action::SuspendUser, On::User(id.0), context, Vec::new())
+            .await?;
+        Ok(Answer(
+            caller
+                .store()
+                .write(SuspendUser {
+                    permit,
+                    id: id.0,
+                    active,
+                })
+                .await?
+                .into(),
+        ))
     }
 
     /// Erase a user

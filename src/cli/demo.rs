@@ -68,19 +68,33 @@ async fn seed(store: &Store) -> Result<RawKey, Box<dyn std::error::Error>> {
     let permit = |action| Permit::of_operator(tenant, action);
     let refused = |what: &str| format!("the demo's {what} cannot be made");
     let (name, slug): (Name, Slug) = ("Example Company".parse()?, "example".parse()?);
-    let change = CreateTenant { permit: permit(Action::CreateTenant), id: tenant, name, slug, is_master: true };
+    let change = CreateTenant {
+        permit: permit(Action::CreateTenant),
+        id: tenant,
+        name,
+        slug,
+        is_master: true,
+    };
     store.write(change).await.map_err(|_| refused("tenant"))?;
-    for (id, email, name) in
-        [(demo::USER, "ada@example.com", "Ada Example"), (demo::OTHER_USER, "grace@example.com", "Grace Example")]
-    {
+    for (id, email, name) in [
+        (demo::USER, "ada@example.com", "Ada Example"),
+        (demo::OTHER_USER, "grace@example.com", "Grace Example"),
+    ] {
         let (email, name): (Email, Name) = (email.parse()?, name.parse()?);
         let roles: Vec<RoleName> = vec!["engineer".parse()?];
-        let change = CreateUser { permit: permit(Action::CreateUser), id: UserId(id), email, name, roles };
+        let change = CreateUser {
+            permit: permit(Action::CreateUser),
+            id: UserId(id),
+            email,
+            name,
+            roles,
+        };
         store.write(change).await.map_err(|_| refused("user"))?;
     }
-    for (id, name, provider_type) in
-        [(demo::GITHUB, "GitHub", ProviderType::Github), (demo::SLACK, "Slack", ProviderType::Slack)]
-    {
+    for (id, name, provider_type) in [
+        (demo::GITHUB, "GitHub", ProviderType::Github),
+        (demo::SLACK, "Slack", ProviderType::Slack),
+    ] {
         let change = CreateIdentityProvider {
             permit: permit(Action::CreateIdentityProvider),
             id: IdentityProviderId(id),

@@ -63,25 +63,41 @@ impl Scopes {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let Command::Create { tenant, name, scopes: Scopes(scopes), expires_in_days, database } = arguments.command;
+    let Command::Create {
+        tenant,
+        name,
+        scopes: Scopes(scopes),
+        expires_in_days,
+        database,
+    } = arguments.command;
     let store = open(&database.database_url).await?;
     let expires_at = expires_in_days.map(|days| clock::now().plus_seconds(days * SECONDS_PER_DAY));
-    let key = NewApiKey { name, scopes, identity_provider_id: None, expires_at };
+    let key = NewApiKey {
+        name,
+        scopes,
+        identity_provider_id: None,
+        expires_at,
+    };
     let made = match find(&store, &tenant).await {
         Ok(Some(id)) => {
             let permit = Permit::of_operator(id, Action::CreateApiKey);
-            store.write(CreateApiKey::new(permit, key)).await.map_err(|refusal| match refusal {
-                ApiKeyRefusal::Store(error) => error.to_string(),
-                ApiKeyRefusal::Randomness => "the operating system gives no randomness".into(),
-                _ => format!("--tenant {tenant}: there is no such tenant"),
-            })
+            store
+                .write(CreateApiKey::new(permit, key))
+                .await
+                .map_err(|refusal| match refusal {
+                    ApiKeyRefusal::Store(error) => error.to_string(),
+                    ApiKeyRefusal::Randomness => "the operating system gives no randomness".into(),
+                    _ => format!("--tenant {tenant}: there is no such tenant"),
+                })
         }
         Ok(None) => Err(format!("--tenant {tenant}: there is no tenant with this id or slug")),
         Err(error) => Err(error.to_string()),
     };
     store.close().await;
     let (key, raw) = made?;
-    print(&serde_json::to_string_pretty(&api::api_keys::CreatedApiKey::new(key, &raw))?)
+    print(&serde_json::to_string_pretty(&api::api_keys::CreatedApiKey::new(
+        key, &raw,
+    ))?)
 }
 
 async fn find(store: &Store, tenant: &str) -> Result<Option<TenantId>, StoreError> {

@@ -37,16 +37,27 @@ enum Direction {
 
 pub async fn run(arguments: Arguments) -> Outcome {
     match arguments.direction {
-        Direction::Up { database: Database { database_url: url } } => {
+        Direction::Up {
+            database: Database { database_url: url },
+        } => {
             store::migrate(&url).await.map_err(|error| unusable(&url, &error))?;
             print(&format!("{url}: the tables are up to date"))
         }
-        Direction::Down { steps, database: Database { database_url: url } } => {
-            store::migrate_down(&url, steps).await.map_err(|error| unusable(&url, &error))?;
+        Direction::Down {
+            steps,
+            database: Database { database_url: url },
+        } => {
+            store::migrate_down(&url, steps)
+                .await
+                .map_err(|error| unusable(&url, &error))?;
             print(&format!("{url}: the tables have been taken down"))
         }
-        Direction::Status { database: Database { database_url: url } } => {
-            let pending = store::pending_migrations(&url).await.map_err(|error| unusable(&url, &error))?;
+        Direction::Status {
+            database: Database { database_url: url },
+        } => {
+            let pending = store::pending_migrations(&url)
+                .await
+                .map_err(|error| unusable(&url, &error))?;
             let mut text = String::new();
             for step in store::migrations() {
                 let state = if pending.contains(&step) { "pending" } else { "applied" };

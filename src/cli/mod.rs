@@ -60,9 +60,12 @@ const STACK_BYTES: usize = 16 * 1024 * 1024;
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { command, logging } = parse(std::env::args_os().collect());
+    let Cli { command, logging } = parse(std::env::args_os());
     telemetry::begin(&logging);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| {
         runtime.block_on(async {
             match command {
@@ -85,10 +88,13 @@ pub fn main() -> ExitCode {
 }
 
 /// Reads the command line; where a value is wrong that comes from the environment, the variable is named.
-fn parse(arguments: Vec<OsString>) -> Cli {
+fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
     let mut command = Cli::command();
-    let parsed = command.try_get_matches_from_mut(&arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command
+        .try_get_matches_from_mut(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.unwrap_or_else(|error| {
+        command.build();
         if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
             && let Some(variable) = variable_of(&command, argument)
             && std::env::var_os(&variable).is_some()
@@ -101,8 +107,12 @@ fn parse(arguments: Vec<OsString>) -> Cli {
 
 /// The variable of the environment that sets an argument, which is called as it is in messages.
 fn variable_of(command: &clap::Command, argument: &str) -> Option<OsString> {
-    let own = command.get_arguments().find(|one| one.to_string() == argument).and_then(|one| one.get_env());
-    own.map(ToOwned::to_owned).or_else(|| command.get_subcommands().find_map(|one| variable_of(one, argument)))
+    let own = command
+        .get_arguments()
+        .find(|one| one.to_string() == argument)
+        .and_then(|one| one.get_env());
+    own.map(ToOwned::to_owned)
+        .or_else(|| command.get_subcommands().find_map(|one| variable_of(one, argument)))
 }
 
 /// Prints the result of a command.
@@ -121,11 +131,17 @@ async fn open(url: &DatabaseUrl) -> Result<Store, Box<dyn std::error::Error>> {
 
 /// Refuses a database whose tables are not those of this version.
 async fn check_tables(url: &DatabaseUrl) -> Outcome {
-    let pending = store::pending_migrations(url).await.map_err(|error| unusable(url, &error))?;
+    let pending = store::pending_migrations(url)
+        .await
+        .map_err(|error| unusable(url, &error))?;
     if pending.is_empty() {
         return Ok(());
     }
-    Err(format!("the tables of {url} are not up to date; run `aka migrate up` (pending: {})", pending.join(", ")).into())
+    Err(format!(
+        "the tables of {url} are not up to date; run `aka migrate up` (pending: {})",
+        pending.join(", ")
+    )
+    .into())
 }
 
 /// Which database it is, without its password, and what is wrong with it.

@@ -20,14 +20,20 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let Arguments { serving, database, starting } = arguments;
+    let Arguments {
+        serving,
+        database,
+        starting,
+    } = arguments;
     let url = &database.database_url;
     if starting.migrate {
         store::migrate(url).await.map_err(|error| unusable(url, &error))?;
     } else {
         check_tables(url).await?;
     }
-    let server = Server::open(url, starting.jwks_allow_private).await.map_err(|error| unusable(url, &error))?;
+    let server = Server::open(url, starting.jwks_allow_private)
+        .await
+        .map_err(|error| unusable(url, &error))?;
     let listening = server.listen(serving.listen).await?;
     super::print(&format!("listening on {}", listening.address()))?;
     listening.run(server::asked_to_stop()?).await?;

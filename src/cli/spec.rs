@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use super::{Outcome, print};
 use crate::api::document::Document;
 
-#[derive(Args)]
+#[derive(Args, Clone, Copy)]
 pub struct Arguments {
     /// In which form
     #[arg(long, default_value = "yaml")]

@@ -40,11 +40,22 @@ enum Command {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let Command::Create { name, slug, master, database } = arguments.command;
+    let Command::Create {
+        name,
+        slug,
+        master,
+        database,
+    } = arguments.command;
     let store = open(&database.database_url).await?;
     let id = TenantId::new();
     let permit = Permit::of_operator(id, Action::CreateTenant);
-    let change = CreateTenant { permit, id, name, slug: slug.clone(), is_master: master };
+    let change = CreateTenant {
+        permit,
+        id,
+        name,
+        slug: slug.clone(),
+        is_master: master,
+    };
     let made = store.write(change).await;
     store.close().await;
     let tenant = made.map_err(|refusal| match refusal {

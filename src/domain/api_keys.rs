@@ -20,14 +20,11 @@ use std::{
     time::Duration,
 };
 
-use aka_entity::{
-    api_key,
-    audit_log_entry::ActorType,
-};
+use aka_entity::{api_key, audit_log_entry::ActorType};
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set, sea_query::Expr,
+    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Set, sea_query::Expr,
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -57,7 +54,7 @@ const MAX_KEY_CHARS: usize = 128;
 /// Keys in memory at most; those used least go first.
 const MAX_IN_MEMORY: u64 = 100_000;
 /// A key that nobody uses is forgotten after this time.
-const FORGET_AFTER: Duration = Duration::from_secs(3600);
+const FORGET_AFTER: Duration = Duration::from_hours(1);
 /// How often `last_used_at` is written: once for all uses since the last time.
 const NOTE_USE_EVERY: Duration = Duration::from_secs(5);
 
@@ -88,7 +85,9 @@ impl RawKey {
 
     /// The ids in a key, where it is one.
     fn ids(raw: &str) -> Option<(TenantId, ApiKeyId)> {
-        let encoded = raw.strip_prefix(PREFIX).filter(|encoded| encoded.len() <= MAX_KEY_CHARS)?;
+        let encoded = raw
+            .strip_prefix(PREFIX)
+            .filter(|encoded| encoded.len() <= MAX_KEY_CHARS)?;
         let bytes: [u8; KEY_BYTES] = bs58::decode(encoded).into_vec().ok()?.try_into().ok()?;
         let (content, checksum) = bytes.split_at(KEY_BYTES - CHECKSUM_BYTES);
         if crc32fast::hash(content).to_be_bytes() != checksum {
@@ -148,8 +147,14 @@ pub struct ApiKeys {
 
 impl Default for ApiKeys {
     fn default() -> Self {
-        let known = moka::sync::Cache::builder().max_capacity(MAX_IN_MEMORY).time_to_idle(FORGET_AFTER).build();
-        Self { known, used: Arc::default() }
+        let known = moka::sync::Cache::builder()
+            .max_capacity(MAX_IN_MEMORY)
+            .time_to_idle(FORGET_AFTER)
+            .build();
+        Self {
+            known,
+            used: Arc::default(),
+        }
     }
 }
 
@@ -185,13 +190,19 @@ impl ApiKeys {
             _ => {}
         }
         self.note_use(&credential, now);
-        Ok(Caller { principal: Arc::clone(&credential.principal), tenant })
+        Ok(Caller {
+            principal: Arc::clone(&credential.principal),
+            tenant,
+        })
     }
 
     fn note_use(&self, credential: &Arc<Credential>, now: Timestamp) {
         credential.last_used.store(now.0, Ordering::Relaxed);
         if !credential.noted.swap(true, Ordering::AcqRel) {
-            self.used.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(credential));
+            self.used
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Arc::clone(credential));
         }
     }
 
@@ -205,13 +216,17 @@ impl ApiKeys {
 
     /// Writes when keys were last used.
     pub async fn write_use(&self, store: &Store) {
-        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        let uses: Vec<Use> = used
+        let credentials = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let uses: Vec<Use> = credentials
             .iter()
             .map(|credential| {
                 credential.noted.store(false, Ordering::Release);
                 let at = Timestamp(credential.last_used.load(Ordering::Relaxed));
-                Use { tenant: credential.principal.tenant, id: credential.id, at }
+                Use {
+                    tenant: credential.principal.tenant,
+                    id: credential.id,
+                    at,
+                }
             })
             .collect();
         if uses.is_empty() {
@@ -219,7 +234,7 @@ impl ApiKeys {
         }
         if let Err(error) = store.write(NoteUse { uses }).await {
             // Nothing is lost but the time of these uses; the next use of each key notes a later one.
-            tracing::warn!(%error, keys = used.len(), "the last use of API keys could not be written");
+            tracing::warn!(%error, keys = credentials.len(), "the last use of API keys could not be written");
         }
     }
 }
@@ -275,7 +290,9 @@ pub fn scopes(key: &api_key::Model) -> Vec<Scope> {
 ///
 /// [`StoreError`]
 pub async fn find(store: &Store, tenant: TenantId, id: ApiKeyId) -> Result<Option<api_key::Model>, StoreError> {
-    Ok(api_key::Entity::find_by_id((tenant.0, id.0)).one(store.reader()).await?)
+    Ok(api_key::Entity::find_by_id((tenant.0, id.0))
+        .one(store.reader())
+        .await?)
 }
 
 /// The keys of a tenant, oldest first, after a position.
@@ -293,7 +310,11 @@ pub async fn list(
     if let Some(after) = after {
         query = query.filter(api_key::COLUMN.id.gt(after));
     }
-    Ok(query.order_by_asc(api_key::Column::Id).limit(limit).all(store.reader()).await?)
+    Ok(query
+        .order_by_asc(api_key::Column::Id)
+        .limit(limit)
+        .all(store.reader())
+        .await?)
 }
 
 /// What a new key is to be.
@@ -350,7 +371,11 @@ impl CreateApiKey {
     /// Makes a key for the caller's own tenant.
     #[must_use]
     pub fn new(permit: Permit, key: NewApiKey) -> Self {
-        Self { tenant: permit.tenant(), permit, key }
+        Self {
+            tenant: permit.tenant(),
+            permit,
+            key,
+        }
     }
 
     /// Makes a key for another tenant: the permit must be for `createTenantApiKey`.
@@ -397,7 +422,9 @@ async fn insert(
         revoked_by: None,
         created_at: tx.now.0,
     };
-    let inserted = api_key::Entity::insert(row.clone().into_active_model()).exec_without_returning(tx.db).await;
+    let inserted = api_key::Entity::insert(row.clone().into_active_model())
+        .exec_without_returning(tx.db)
+        .await;
     match inserted.map_err(StoreError::from) {
         Ok(_) => Ok((row, raw)),
         // The tenant of the caller exists; another one's existence, and the provider's, is for the foreign keys to say.
@@ -456,7 +483,11 @@ impl RotateApiKey {
     /// Rotates this key; it stops working after the overlap, in seconds.
     #[must_use]
     pub const fn new(permit: Permit, id: ApiKeyId, overlap_seconds: i64) -> Self {
-        Self { permit, id, overlap_seconds }
+        Self {
+            permit,
+            id,
+            overlap_seconds,
+        }
     }
 }
 
@@ -497,7 +528,12 @@ fn record(permit: &Permit, key: &api_key::Model, event_type: &'static str) -> Re
         expires_at: Option<String>,
     }
     let expires_at = key.expires_at.map(|at| Timestamp(at).to_string());
-    let entry = Entry { tenant_id: key.tenant_id, name: &key.name, scopes: &key.scopes, expires_at };
+    let entry = Entry {
+        tenant_id: key.tenant_id,
+        name: &key.name,
+        scopes: &key.scopes,
+        expires_at,
+    };
     permit.record("api_key", key.id, &entry, event_type, &entry)
 }
 

@@ -121,16 +121,30 @@ impl Caller {
             return Err(self.forbidden(action, Decision::error()));
         };
         named.push(self.principal.entity.entity.clone());
-        let resource = self.resource(store, on, rules.needs_resource(action), &mut named).await?;
+        let resource = self
+            .resource(store, on, rules.needs_resource(action), &mut named)
+            .await?;
         let context = context.into_iter().map(|(name, value)| (name.to_owned(), value));
         // Only a doubled name or a call of an extension function can fail, and there are none.
         let context = Context::from_pairs(context).unwrap_or_else(|_| Context::empty());
-        let query = Query { principal: &self.principal.entity.uid, action, resource, context, entities: named };
+        let query = Query {
+            principal: &self.principal.entity.uid,
+            action,
+            resource,
+            context,
+            entities: named,
+        };
         let decision = policy::decide(rules, query);
-        tracing::Span::current()
-            .record("policy_us", u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        tracing::Span::current().record(
+            "policy_us",
+            u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        );
         if decision.is_permitted() {
-            Ok(Permit { principal: Arc::clone(&self.principal), action, rules: decision.rules })
+            Ok(Permit {
+                principal: Arc::clone(&self.principal),
+                action,
+                rules: decision.rules,
+            })
         } else {
             Err(self.forbidden(action, decision))
         }
@@ -147,7 +161,11 @@ impl Caller {
             rules = ?decision.rules,
             "refused by policy"
         );
-        Refusal::Forbidden { action, decision, lacks }
+        Refusal::Forbidden {
+            action,
+            decision,
+            lacks,
+        }
     }
 
     /// The resource's name, and its entity where rules can look at it.
@@ -197,7 +215,11 @@ impl Permit {
             entity: entities::operator(),
             scopes: Vec::new(),
         };
-        Self { principal: Arc::new(principal), action, rules: Vec::new() }
+        Self {
+            principal: Arc::new(principal),
+            action,
+            rules: Vec::new(),
+        }
     }
 
     /// The tenant in which the action is permitted.

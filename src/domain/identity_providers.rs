@@ -34,7 +34,9 @@ pub async fn find(
     tenant: TenantId,
     id: IdentityProviderId,
 ) -> Result<Option<identity_provider::Model>, StoreError> {
-    Ok(identity_provider::Entity::find_by_id((tenant.0, id.0)).one(store.reader()).await?)
+    Ok(identity_provider::Entity::find_by_id((tenant.0, id.0))
+        .one(store.reader())
+        .await?)
 }
 
 /// The providers of a tenant, oldest first, after a position; all, or only those that are enabled or disabled.
@@ -56,7 +58,11 @@ pub async fn list(
     if let Some(after) = after {
         query = query.filter(identity_provider::COLUMN.id.gt(after));
     }
-    Ok(query.order_by_asc(identity_provider::Column::Id).limit(limit).all(store.reader()).await?)
+    Ok(query
+        .order_by_asc(identity_provider::Column::Id)
+        .limit(limit)
+        .all(store.reader())
+        .await?)
 }
 
 /// The configuration of a provider. Members whose name says that they are secret go in and never come out.
@@ -125,8 +131,20 @@ impl Config {
 /// Whether the name of a member says that its value is a secret. The address of something is none.
 fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
-    let address = ["_uri", "_url", "_endpoint", "endpoint", "uri", "url"].iter().any(|end| name.ends_with(end));
-    let words = ["secret", "token", "password", "passphrase", "private_key", "privatekey", "api_key", "apikey", "credential"];
+    let address = ["_uri", "_url", "_endpoint", "endpoint", "uri", "url"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    let words = [
+        "secret",
+        "token",
+        "password",
+        "passphrase",
+        "private_key",
+        "privatekey",
+        "api_key",
+        "apikey",
+        "credential",
+    ];
     !address && words.iter().any(|word| name.contains(word))
 }
 
@@ -135,7 +153,9 @@ fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| name.contains('\0') || has_nul(value)),
         _ => false,
     }
 }
@@ -201,7 +221,9 @@ impl Change for CreateIdentityProvider {
             created_at: tx.now.0,
             updated_at: tx.now.0,
         };
-        identity_provider::Entity::insert(provider.clone().into_active_model()).exec_without_returning(tx.db).await?;
+        identity_provider::Entity::insert(provider.clone().into_active_model())
+            .exec_without_returning(tx.db)
+            .await?;
         let record = record(&self.permit, &provider, "identity_provider.created");
         Ok(Applied::recorded(provider, record).in_memory_of_nodes(self.permit.tenant()))
     }
@@ -228,7 +250,9 @@ impl Change for UpdateIdentityProvider {
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, IdentityProviderRefusal> {
         let tenant = self.permit.tenant();
-        let provider = identity_provider::Entity::find_by_id((tenant.0, self.id.0)).one(tx.db).await?;
+        let provider = identity_provider::Entity::find_by_id((tenant.0, self.id.0))
+            .one(tx.db)
+            .await?;
         let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider)?;
         let mut changed = provider.clone().into_active_model();
         if let Some(name) = &self.name {
@@ -263,7 +287,9 @@ impl Change for DeleteIdentityProvider {
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, IdentityProviderRefusal> {
         let tenant = self.permit.tenant();
-        let provider = identity_provider::Entity::find_by_id((tenant.0, self.id.0)).one(tx.db).await?;
+        let provider = identity_provider::Entity::find_by_id((tenant.0, self.id.0))
+            .one(tx.db)
+            .await?;
         let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider)?;
         identity::Entity::delete_many()
             .filter(identity::COLUMN.tenant_id.eq(tenant.0))
@@ -280,7 +306,9 @@ impl Change for DeleteIdentityProvider {
             return Err(IdentityProviderRefusal::InUse { linked });
         }
         // The foreign key has the last word: another node may have linked an account since.
-        let deleted = identity_provider::Entity::delete_by_id((tenant.0, self.id.0)).exec(tx.db).await;
+        let deleted = identity_provider::Entity::delete_by_id((tenant.0, self.id.0))
+            .exec(tx.db)
+            .await;
         match deleted.map_err(StoreError::from) {
             Ok(_) => {
                 let record = record(&self.permit, &provider, "identity_provider.deleted");
@@ -299,7 +327,10 @@ fn record(permit: &Permit, provider: &identity_provider::Model, event_type: &'st
         provider_type: String,
         enabled: bool,
     }
-    let entry =
-        Entry { name: &provider.name, provider_type: provider.provider_type.to_value(), enabled: provider.enabled };
+    let entry = Entry {
+        name: &provider.name,
+        provider_type: provider.provider_type.to_value(),
+        enabled: provider.enabled,
+    };
     permit.record("identity_provider", provider.id, &entry, event_type, &entry)
 }

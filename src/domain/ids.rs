@@ -21,7 +21,10 @@ fn parse(text: &str) -> Result<Uuid, String> {
         return Ok(id);
     }
     let shown: String = text.chars().take(64).collect();
-    Err(format!("must be a UUID like 018f2a4e-7c3b-7e21-9d55-0c4f8b1a2d3e, but is \"{}\"", shown.escape_debug()))
+    Err(format!(
+        "must be a UUID like 018f2a4e-7c3b-7e21-9d55-0c4f8b1a2d3e, but is \"{}\"",
+        shown.escape_debug()
+    ))
 }
 
 macro_rules! ids {

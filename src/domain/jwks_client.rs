@@ -57,7 +57,10 @@ impl JwksClient {
         if !allow_private {
             http = http.https_only(true).dns_resolver(Arc::new(PublicOnly));
         }
-        Ok(Self { http: http.build()?, allow_private })
+        Ok(Self {
+            http: http.build()?,
+            allow_private,
+        })
     }
 
     /// Checks the form of an address.
@@ -83,7 +86,9 @@ impl JwksClient {
     pub async fn fetch(&self, uri: &str) -> Result<JwkSet, FetchError> {
         let url = Self::check(uri).map_err(FetchError::NotAllowed)?;
         if !self.allow_private {
-            let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+            let literal = url
+                .host_str()
+                .and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
             if literal.is_some_and(|address| !is_public(address)) {
                 return Err(FetchError::NotAllowed(
                     "the address is not public, and this server is not set to allow that".into(),
@@ -91,12 +96,21 @@ impl JwksClient {
             }
         }
         let failed = |error: reqwest::Error| FetchError::Failed(error.without_url().to_string());
-        let mut answer = self.http.get(url).send().await.map_err(failed)?.error_for_status().map_err(failed)?;
+        let mut answer = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .map_err(failed)?
+            .error_for_status()
+            .map_err(failed)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > MAX_BYTES {
-                return Err(FetchError::Failed(format!("the answer is larger than {MAX_BYTES} bytes")));
+                return Err(FetchError::Failed(format!(
+                    "the answer is larger than {MAX_BYTES} bytes"
+                )));
             }
         }
         serde_json::from_slice(&bytes).map_err(|error| FetchError::Failed(format!("not a JWK set: {error}")))
@@ -159,8 +173,20 @@ mod tests {
             assert!(is_public(address.parse().expect("an address")), "{address}");
         }
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1",
-            "::ffff:127.0.0.1", "fe80::1", "fc00::1", "2002:7f00:1::", "224.0.0.1", "64:ff9b::7f00:1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "::ffff:127.0.0.1",
+            "fe80::1",
+            "fc00::1",
+            "2002:7f00:1::",
+            "224.0.0.1",
+            "64:ff9b::7f00:1",
         ] {
             assert!(!is_public(address.parse().expect("an address")), "{address}");
         }

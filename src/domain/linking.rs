@@ -11,8 +11,8 @@ use aka_entity::{
 };
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement, sea_query::Expr,
+    ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, EntityTrait as _, IntoActiveModel as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement, sea_query::Expr,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -42,7 +42,11 @@ pub async fn list(
     if let Some(after) = after {
         query = query.filter(identity::COLUMN.id.gt(after));
     }
-    Ok(query.order_by_asc(identity::Column::Id).limit(limit).all(store.reader()).await?)
+    Ok(query
+        .order_by_asc(identity::Column::Id)
+        .limit(limit)
+        .all(store.reader())
+        .await?)
 }
 
 /// One identity of a user.
@@ -111,7 +115,13 @@ impl Link {
     /// A link that somebody asked for.
     #[must_use]
     pub fn manual(permit: Permit, user: UserId, account: Account) -> Self {
-        Self { permit, id: IdentityId::new(), user, account, linked_by: LinkedBy::Manual }
+        Self {
+            permit,
+            id: IdentityId::new(),
+            user,
+            account,
+            linked_by: LinkedBy::Manual,
+        }
     }
 }
 
@@ -169,7 +179,11 @@ impl Change for Link {
     async fn apply_many(changes: &[&Self], tx: &Tx<'_>) -> Result<Option<Vec<Outcome<Self>>>, StoreError> {
         let mut outcomes = Vec::with_capacity(changes.len());
         for (link, inserted) in changes.iter().zip(insert(changes, tx).await?) {
-            let outcome = if inserted { Ok(link.inserted(tx)) } else { link.adopt(tx).await };
+            let outcome = if inserted {
+                Ok(link.inserted(tx))
+            } else {
+                link.adopt(tx).await
+            };
             if let Err(LinkRefusal::Store(error)) = outcome {
                 return Err(error);
             }
@@ -212,7 +226,11 @@ impl Link {
         let user = user.ok_or(LinkRefusal::NoUser)?;
         let provider = identity_provider::Entity::find_by_id((tenant.0, self.account.identity_provider_id.0));
         let provider = provider.one(tx.db).await?.ok_or(LinkRefusal::NoIdentityProvider)?;
-        let mut query = account(tenant, self.account.identity_provider_id, self.account.external_id.as_str());
+        let mut query = account(
+            tenant,
+            self.account.identity_provider_id,
+            self.account.external_id.as_str(),
+        );
         if tx.db.get_database_backend() == DatabaseBackend::Postgres {
             query = query.lock_exclusive();
         }
@@ -290,9 +308,8 @@ RETURNING id";
 async fn insert(links: &[&Link], tx: &Tx<'_>) -> Result<Vec<bool>, StoreError> {
     let backend = tx.db.get_database_backend();
     let statement = if backend == DatabaseBackend::Postgres {
-        let text = |of: fn(&Account) -> Option<String>| {
-            rows::optional_texts(links.iter().map(move |link| of(&link.account)))
-        };
+        let text =
+            |of: fn(&Account) -> Option<String>| rows::optional_texts(links.iter().map(move |link| of(&link.account)));
         let values = [
             rows::uuids(links.iter().map(|l| l.permit.tenant().0)),
             rows::uuids(links.iter().map(|l| l.id.0)),
@@ -366,9 +383,7 @@ impl Change for Unlink {
             .await?;
         Ok(match unlinked.pop() {
             None => Applied::unchanged(false),
-            Some(identity) => {
-                Applied::recorded(true, record(&self.permit, &identity, self.user, "identity.unlinked"))
-            }
+            Some(identity) => Applied::recorded(true, record(&self.permit, &identity, self.user, "identity.unlinked")),
         })
     }
 }
@@ -392,7 +407,10 @@ fn record(permit: &Permit, identity: &identity::Model, user: UserId, event_type:
     permit.record(
         "identity",
         identity.id,
-        &Entry { user_id: user, identity_provider_id },
+        &Entry {
+            user_id: user,
+            identity_provider_id,
+        },
         event_type,
         &Event {
             identity_id: identity.id,

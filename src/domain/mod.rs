@@ -2,8 +2,8 @@
 
 pub mod api_keys;
 pub mod caller;
-pub mod ids;
 pub mod identity_providers;
+pub mod ids;
 pub mod jwks_client;
 pub mod linking;
 pub mod policies;

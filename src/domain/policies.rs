@@ -81,8 +81,17 @@ pub async fn list_rules(
     if let Some(after) = after {
         query = query.filter(policy_rule::COLUMN.ordinal.gt(after));
     }
-    let rules = query.order_by_asc(policy_rule::Column::Ordinal).limit(limit).all(store.reader()).await?;
-    if rules.is_empty() && policy::Entity::find_by_id((tenant.0, policy.0)).one(store.reader()).await?.is_none() {
+    let rules = query
+        .order_by_asc(policy_rule::Column::Ordinal)
+        .limit(limit)
+        .all(store.reader())
+        .await?;
+    if rules.is_empty()
+        && policy::Entity::find_by_id((tenant.0, policy.0))
+            .one(store.reader())
+            .await?
+            .is_none()
+    {
         return Ok(None);
     }
     Ok(Some(rules))
@@ -103,10 +112,18 @@ pub async fn list(
     if let Some(after) = after {
         query = query.filter(policy::COLUMN.id.gt(after));
     }
-    let policies = query.order_by_asc(policy::Column::Id).limit(limit).all(store.reader()).await?;
+    let policies = query
+        .order_by_asc(policy::Column::Id)
+        .limit(limit)
+        .all(store.reader())
+        .await?;
     let mut rules = policy_rule::Entity::find()
         .filter(policy_rule::COLUMN.tenant_id.eq(tenant.0))
-        .filter(policy_rule::COLUMN.policy_id.is_in(policies.iter().map(|policy| policy.id)))
+        .filter(
+            policy_rule::COLUMN
+                .policy_id
+                .is_in(policies.iter().map(|policy| policy.id)),
+        )
         .order_by_asc(policy_rule::Column::Ordinal)
         .all(store.reader())
         .await?;
@@ -192,7 +209,9 @@ impl Change for CreatePolicy {
             created_at: tx.now.0,
             updated_at: tx.now.0,
         };
-        policy::Entity::insert(policy.clone().into_active_model()).exec_without_returning(tx.db).await?;
+        policy::Entity::insert(policy.clone().into_active_model())
+            .exec_without_returning(tx.db)
+            .await?;
         let rules = add_rules(tx, tenant, self.id, &self.rules).await?;
         let record = record(&self.permit, &policy, &rules, "policy.created");
         Ok(Applied::recorded((policy, rules), record).in_memory_of_nodes(tenant))
@@ -269,7 +288,9 @@ impl Change for DeletePolicyRule {
             .one(tx.db)
             .await?
             .ok_or(PolicyRefusal::NoRule)?;
-        policy_rule::Entity::delete_by_id((tenant.0, self.id.0)).exec(tx.db).await?;
+        policy_rule::Entity::delete_by_id((tenant.0, self.id.0))
+            .exec(tx.db)
+            .await?;
         let record = record(&self.permit, &policy, &[rule], "policy_rule.deleted");
         Ok(Applied::recorded((), record).in_memory_of_nodes(tenant))
     }
@@ -313,17 +334,14 @@ async fn add_rules(
         })
         .collect();
     for row in &rows {
-        policy_rule::Entity::insert(row.clone().into_active_model()).exec_without_returning(tx.db).await?;
+        policy_rule::Entity::insert(row.clone().into_active_model())
+            .exec_without_returning(tx.db)
+            .await?;
     }
     Ok(rows)
 }
 
-fn record(
-    permit: &Permit,
-    policy: &policy::Model,
-    rules: &[policy_rule::Model],
-    event_type: &'static str,
-) -> Record {
+fn record(permit: &Permit, policy: &policy::Model, rules: &[policy_rule::Model], event_type: &'static str) -> Record {
     #[derive(Serialize)]
     struct Entry<'a> {
         name: &'a str,
@@ -336,7 +354,18 @@ fn record(
         id: Uuid,
         policy_text: &'a str,
     }
-    let rules = rules.iter().map(|rule| RuleEntry { id: rule.id, policy_text: &rule.policy_text }).collect();
-    let entry = Entry { name: &policy.name, priority: policy.priority, enabled: policy.enabled, rules };
+    let rules = rules
+        .iter()
+        .map(|rule| RuleEntry {
+            id: rule.id,
+            policy_text: &rule.policy_text,
+        })
+        .collect();
+    let entry = Entry {
+        name: &policy.name,
+        priority: policy.priority,
+        enabled: policy.enabled,
+        rules,
+    };
     permit.record("policy", policy.id, &entry, event_type, &entry)
 }

@@ -80,9 +80,10 @@ impl TenantState {
     /// A provider for policy, also where the tenant has none of this id.
     #[must_use]
     pub fn identity_provider_entity(&self, id: IdentityProviderId) -> Known {
-        self.providers
-            .get(&id)
-            .map_or_else(|| entities::unknown_identity_provider(id), |provider| provider.entity.clone())
+        self.providers.get(&id).map_or_else(
+            || entities::unknown_identity_provider(id),
+            |provider| provider.entity.clone(),
+        )
     }
 
     /// Reads a tenant. Its version is read first: what is read after it can only be newer, and is then read again.
@@ -108,7 +109,9 @@ impl TenantState {
         for rule in rows {
             rules.entry(rule.policy_id).or_default().push(rule);
         }
-        let source = policies.into_iter().map(|policy| (rules.remove(&policy.id).unwrap_or_default(), policy));
+        let source = policies
+            .into_iter()
+            .map(|policy| (rules.remove(&policy.id).unwrap_or_default(), policy));
         let source: Vec<_> = source.map(|(rules, policy)| (policy, rules)).collect();
         // Parsing a thousand rules takes tens of milliseconds: other requests must not wait for it.
         let built = tokio::task::spawn_blocking(move || {
@@ -136,7 +139,11 @@ impl std::fmt::Debug for TenantState {
 
 impl Provider {
     fn new(model: identity_provider::Model) -> Self {
-        Self { entity: entities::identity_provider(&model), issuer: Issuer::of(&model), model }
+        Self {
+            entity: entities::identity_provider(&model),
+            issuer: Issuer::of(&model),
+            model,
+        }
     }
 
     fn id(&self) -> IdentityProviderId {
@@ -160,15 +167,22 @@ fn arrange(tenant: TenantId, source: &[(policy::Model, Vec<policy_rule::Model>)]
                     return None;
                 }
             };
-            let rule =
-                Rule::of_tenant(&statement, PolicyRuleId(row.id), PolicyId(policy.id), row.notice.as_deref());
+            let rule = Rule::of_tenant(
+                &statement,
+                PolicyRuleId(row.id),
+                PolicyId(policy.id),
+                row.notice.as_deref(),
+            );
             match levels.last_mut() {
                 Some(level) if level.priority == Some(policy.priority) => level.rules.push(rule),
-                _ => levels.push(Level { priority: Some(policy.priority), rules: vec![rule] }),
+                _ => levels.push(Level {
+                    priority: Some(policy.priority),
+                    rules: vec![rule],
+                }),
             }
         }
     }
-    Some(RuleSet::new(levels))
+    Some(RuleSet::new(&levels))
 }
 
 /// The tenants that this node has in memory.
@@ -186,8 +200,9 @@ struct Slot {
     floor: AtomicI64,
     /// When the tenant was last asked for, in milliseconds since the start.
     used: AtomicU64,
-    /// Held by whoever reads the tenant, so that others wait instead of reading it too.
-    reading: tokio::sync::Mutex<()>,
+    /// Held by whoever reads the tenant, so that others wait instead of reading it too. In it is when that last failed,
+    /// and why: those who waited meanwhile need not try again one after the other.
+    reading: tokio::sync::Mutex<Option<(Instant, StoreError)>>,
 }
 
 #[derive(Clone)]
@@ -203,8 +218,8 @@ impl Slot {
 
     fn usable(&self) -> Option<Arc<TenantState>> {
         let current = self.current()?;
-        let usable = current.at.elapsed() < TRUST_FOR
-            && current.state.tenant.version >= self.floor.load(Ordering::Acquire);
+        let usable =
+            current.at.elapsed() < TRUST_FOR && current.state.tenant.version >= self.floor.load(Ordering::Acquire);
         usable.then_some(current.state)
     }
 
@@ -215,7 +230,10 @@ impl Slot {
 
 impl Default for Tenants {
     fn default() -> Self {
-        Self { slots: moka::sync::Cache::new(MAX_TENANTS), started: Instant::now() }
+        Self {
+            slots: moka::sync::Cache::new(MAX_TENANTS),
+            started: Instant::now(),
+        }
     }
 }
 
@@ -225,7 +243,10 @@ impl Tenants {
     pub fn on_new_version(&self) -> OnNewVersion {
         let slots = self.slots.clone();
         Arc::new(move |tenant, version| {
-            slots.get_with(tenant, Arc::default).floor.fetch_max(version, Ordering::AcqRel);
+            slots
+                .get_with(tenant, Arc::default)
+                .floor
+                .fetch_max(version, Ordering::AcqRel);
         })
     }
 
@@ -240,15 +261,20 @@ impl Tenants {
         if let Some(state) = slot.usable() {
             return Ok(Some(state));
         }
-        let _turn = slot.reading.lock().await;
+        let asked = Instant::now();
+        let mut failed = slot.reading.lock().await;
         if let Some(state) = slot.usable() {
             return Ok(Some(state));
         }
-        let state = read(store, id, &slot).await?;
-        if state.is_none() {
+        if let Some((_, error)) = failed.as_ref().filter(|(at, _)| *at >= asked) {
+            return Err(error.clone());
+        }
+        let state = read(store, id, &slot).await;
+        *failed = state.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        if matches!(state, Ok(None)) {
             self.slots.invalidate(&id);
         }
-        Ok(state)
+        state
     }
 
     /// A tenant, compared with the database whatever is in memory: for what another node may have made a moment ago.
@@ -268,7 +294,9 @@ impl Tenants {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let idle_since = self.millis().saturating_sub(IDLE_AFTER.as_millis().try_into().unwrap_or(u64::MAX));
+            let idle_since = self
+                .millis()
+                .saturating_sub(IDLE_AFTER.as_millis().try_into().unwrap_or(u64::MAX));
             let used: Vec<(TenantId, Arc<Slot>)> = self
                 .slots
                 .iter()
@@ -301,7 +329,10 @@ async fn read(store: &Store, id: TenantId, slot: &Slot) -> Result<Option<Arc<Ten
         Some(last) if last.tenant.version == row.version => last,
         last => Arc::new(TenantState::read(store, row, last).await?),
     };
-    slot.set(Some(Checked { state: Arc::clone(&state), at }));
+    slot.set(Some(Checked {
+        state: Arc::clone(&state),
+        at,
+    }));
     Ok(Some(state))
 }
 

@@ -3,8 +3,8 @@
 use aka_entity::tenant;
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Set,
+    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Set,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -31,7 +31,10 @@ pub async fn find(store: &Store, id: TenantId) -> Result<Option<tenant::Model>, 
 ///
 /// [`StoreError`]
 pub async fn find_by_slug(store: &Store, slug: &str) -> Result<Option<tenant::Model>, StoreError> {
-    Ok(tenant::Entity::find().filter(tenant::COLUMN.slug.eq(slug)).one(store.reader()).await?)
+    Ok(tenant::Entity::find()
+        .filter(tenant::COLUMN.slug.eq(slug))
+        .one(store.reader())
+        .await?)
 }
 
 /// The tenants, oldest first, after a position.
@@ -44,7 +47,11 @@ pub async fn list(store: &Store, after: Option<Uuid>, limit: u64) -> Result<Vec<
     if let Some(after) = after {
         query = query.filter(tenant::COLUMN.id.gt(after));
     }
-    Ok(query.order_by_asc(tenant::Column::Id).limit(limit).all(store.reader()).await?)
+    Ok(query
+        .order_by_asc(tenant::Column::Id)
+        .limit(limit)
+        .all(store.reader())
+        .await?)
 }
 
 /// Why a tenant is not made or changed.
@@ -105,7 +112,9 @@ impl Change for CreateTenant {
             created_at: tx.now.0,
             updated_at: tx.now.0,
         };
-        tenant::Entity::insert(tenant.clone().into_active_model()).exec_without_returning(tx.db).await?;
+        tenant::Entity::insert(tenant.clone().into_active_model())
+            .exec_without_returning(tx.db)
+            .await?;
         let record = record(&self.permit, &tenant, "tenant.created");
         Ok(Applied::recorded(tenant, record))
     }
@@ -127,7 +136,10 @@ impl Change for UpdateTenant {
     type Refusal = TenantRefusal;
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<tenant::Model>, TenantRefusal> {
-        let tenant = tenant::Entity::find_by_id(self.id.0).one(tx.db).await?.ok_or(TenantRefusal::NoTenant)?;
+        let tenant = tenant::Entity::find_by_id(self.id.0)
+            .one(tx.db)
+            .await?
+            .ok_or(TenantRefusal::NoTenant)?;
         let mut changed = tenant.into_active_model();
         if let Some(name) = &self.name {
             changed.name = Set(name.to_string());
@@ -145,6 +157,9 @@ fn record(permit: &Permit, tenant: &tenant::Model, event_type: &'static str) -> 
         name: &'a str,
         slug: &'a str,
     }
-    let entry = Entry { name: &tenant.name, slug: &tenant.slug };
+    let entry = Entry {
+        name: &tenant.name,
+        slug: &tenant.slug,
+    };
     permit.record("tenant", tenant.id, &entry, event_type, &entry)
 }

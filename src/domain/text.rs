@@ -46,7 +46,10 @@ fn check(text: &str, max: usize) -> Result<(), String> {
 }
 
 fn check_email(text: &str) -> Result<(), String> {
-    let options = Options::default().without_display_text().without_domain_literal().with_required_tld();
+    let options = Options::default()
+        .without_display_text()
+        .without_domain_literal()
+        .with_required_tld();
     EmailAddress::parse_with_options(text, options)
         .map(|_| ())
         .map_err(|_| "is not an e-mail address like name@example.com".into())
@@ -60,6 +63,7 @@ fn check_slug(text: &str) -> Result<(), String> {
     Err("must consist of a-z, 0-9 and -, and begin and end with a letter or digit".into())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands where other texts have a check that can fail")]
 fn anything(_: &str) -> Result<(), String> {
     Ok(())
 }

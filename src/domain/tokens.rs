@@ -51,7 +51,7 @@ const LEEWAY_SECONDS: u64 = 5;
 /// A token longer than this is not looked at. Issuers keep below 8 KiB, because proxies refuse longer headers.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// How long fetched keys are used without asking again.
-const KEYS_LAST: Duration = Duration::from_secs(300);
+const KEYS_LAST: Duration = Duration::from_mins(5);
 /// A token with a key that is not known makes the server ask again, but not more often than this.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Sets of fetched keys in memory at most.
@@ -86,7 +86,9 @@ impl Issuer {
     ///
     /// Which member is wrong, and why.
     pub fn from_config(config: &Value) -> Result<Option<Self>, (&'static str, String)> {
-        let named = ["issuer", "audience", "jwks", "jwks_uri"].iter().any(|name| config.get(name).is_some());
+        let named = ["issuer", "audience", "jwks", "jwks_uri"]
+            .iter()
+            .any(|name| config.get(name).is_some());
         if !named {
             return Ok(None);
         }
@@ -97,8 +99,12 @@ impl Issuer {
         let audience = match config.get("audience") {
             Some(Value::String(audience)) if !audience.is_empty() => vec![audience.clone()],
             Some(Value::Array(all)) if !all.is_empty() => {
-                let texts = all.iter().map(|one| one.as_str().filter(|text| !text.is_empty()).map(str::to_owned));
-                texts.collect::<Option<_>>().ok_or(("config.audience", "must be texts".to_owned()))?
+                let texts = all
+                    .iter()
+                    .map(|one| one.as_str().filter(|text| !text.is_empty()).map(str::to_owned));
+                texts
+                    .collect::<Option<_>>()
+                    .ok_or(("config.audience", "must be texts".to_owned()))?
             }
             _ => {
                 return Err((
@@ -125,14 +131,27 @@ impl Issuer {
 }
 
 fn inline_keys(set: &Value) -> Result<JwkSet, (&'static str, String)> {
-    let keys = set.get("keys").and_then(Value::as_array).filter(|keys| !keys.is_empty());
-    let keys = keys.ok_or(("config.jwks", "must be a JWK set with at least one key: {\"keys\": [...]}".to_owned()))?;
+    let keys = set
+        .get("keys")
+        .and_then(Value::as_array)
+        .filter(|keys| !keys.is_empty());
+    let keys = keys.ok_or((
+        "config.jwks",
+        "must be a JWK set with at least one key: {\"keys\": [...]}".to_owned(),
+    ))?;
     // RFC 7518 §6: the members of private and symmetric keys.
     let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-    if keys.iter().any(|key| private.iter().any(|member| key.get(member).is_some())) {
-        return Err(("config.jwks", "must hold public keys only; this one is private or symmetric".into()));
+    if keys
+        .iter()
+        .any(|key| private.iter().any(|member| key.get(member).is_some()))
+    {
+        return Err((
+            "config.jwks",
+            "must hold public keys only; this one is private or symmetric".into(),
+        ));
     }
-    let set: JwkSet = serde_json::from_value(set.clone()).map_err(|error| ("config.jwks", format!("is not a JWK set: {error}")))?;
+    let set: JwkSet =
+        serde_json::from_value(set.clone()).map_err(|error| ("config.jwks", format!("is not a JWK set: {error}")))?;
     if let Some(error) = set.keys.iter().find_map(|key| DecodingKey::from_jwk(key).err()) {
         return Err(("config.jwks", format!("has a key that cannot be used: {error}")));
     }
@@ -189,8 +208,12 @@ impl Claims {
             Some(Value::Array(all)) => all.iter().filter_map(|scope| scope.as_str()?.parse().ok()).collect(),
             _ => Vec::new(),
         };
-        let mut scopes: Vec<Scope> =
-            self.scope.iter().flat_map(|text| text.split(' ')).filter_map(|scope| scope.parse().ok()).collect();
+        let mut scopes: Vec<Scope> = self
+            .scope
+            .iter()
+            .flat_map(|text| text.split(' '))
+            .filter_map(|scope| scope.parse().ok())
+            .collect();
         scopes.extend(listed);
         scopes.sort_unstable();
         scopes.dedup();
@@ -216,7 +239,10 @@ impl Tokens {
     /// Checks tokens with keys that this client fetches.
     #[must_use]
     pub fn new(client: JwksClient) -> Self {
-        Self { client, fetched: moka::sync::Cache::new(MAX_SETS) }
+        Self {
+            client,
+            fetched: moka::sync::Cache::new(MAX_SETS),
+        }
     }
 
     /// Checks a token that claims to belong to a tenant.
@@ -232,20 +258,31 @@ impl Tokens {
         token: &str,
     ) -> Result<Caller, TokenRefusal> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenRefusal::Malformed(format!("it is longer than {MAX_TOKEN_BYTES} bytes")));
+            return Err(TokenRefusal::Malformed(format!(
+                "it is longer than {MAX_TOKEN_BYTES} bytes"
+            )));
         }
         let header = decode_header(token).map_err(|error| TokenRefusal::Malformed(error.to_string()))?;
         if !ALGORITHMS.contains(&header.alg) {
-            return Err(TokenRefusal::Malformed(format!("the algorithm {:?} is not accepted", header.alg)));
+            return Err(TokenRefusal::Malformed(format!(
+                "the algorithm {:?} is not accepted",
+                header.alg
+            )));
         }
         let claimed = claimed_issuer(token).ok_or_else(|| TokenRefusal::Malformed("it has no `iss`".into()))?;
-        let tenant = tenants.get(store, tenant_id).await?.ok_or(TokenRefusal::UnknownIssuer)?;
+        let tenant = tenants
+            .get(store, tenant_id)
+            .await?
+            .ok_or(TokenRefusal::UnknownIssuer)?;
         let mut refusal = TokenRefusal::UnknownIssuer;
         for provider in tenant.identity_providers().filter(|provider| provider.model.enabled) {
             let Some(issuer) = provider.issuer.as_ref().filter(|issuer| issuer.issuer == claimed) else {
                 continue;
             };
-            match self.verify(tenant_id, issuer, token, header.alg, header.kid.as_deref()).await {
+            match self
+                .verify(tenant_id, issuer, token, header.alg, header.kid.as_deref())
+                .await
+            {
                 Ok(claims) => {
                     let provider = IdentityProviderId(provider.model.id);
                     return caller(store, tenant_id, &tenant, provider, &claims).await;
@@ -308,7 +345,10 @@ impl Tokens {
         match self.client.fetch(uri).await {
             Ok(keys) => {
                 let keys = Arc::new(keys);
-                *place = Some(Fetched { keys: Arc::clone(&keys), at: Instant::now() });
+                *place = Some(Fetched {
+                    keys: Arc::clone(&keys),
+                    at: Instant::now(),
+                });
                 Ok(keys)
             }
             Err(error) => {
@@ -352,7 +392,10 @@ fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
         AlgorithmParameters::OctetKeyPair(_) => algorithm == Algorithm::EdDSA,
         _ => false,
     };
-    kind && key.common.key_algorithm.is_none_or(|declared| declared.to_string() == format!("{algorithm:?}"))
+    kind && key
+        .common
+        .key_algorithm
+        .is_none_or(|declared| declared.to_string() == format!("{algorithm:?}"))
 }
 
 /// The issuer that a token names, before anything of it has been verified: only to find the keys to verify it with.
@@ -389,6 +432,15 @@ async fn caller(
             (format!("{provider}|{}", claims.sub), subject)
         }
     };
-    let principal = Principal { tenant: tenant_id, actor_id, actor_type: ActorType::Oidc, entity, scopes };
-    Ok(Caller { principal: Arc::new(principal), tenant: Arc::clone(tenant) })
+    let principal = Principal {
+        tenant: tenant_id,
+        actor_id,
+        actor_type: ActorType::Oidc,
+        entity,
+        scopes,
+    };
+    Ok(Caller {
+        principal: Arc::new(principal),
+        tenant: Arc::clone(tenant),
+    })
 }

@@ -3,8 +3,8 @@
 use aka_entity::user;
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Set,
+    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Set,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -40,7 +40,11 @@ pub async fn list(
     if let Some(after) = after {
         query = query.filter(user::COLUMN.id.gt(after));
     }
-    Ok(query.order_by_asc(user::Column::Id).limit(limit).all(store.reader()).await?)
+    Ok(query
+        .order_by_asc(user::Column::Id)
+        .limit(limit)
+        .all(store.reader())
+        .await?)
 }
 
 /// Why a user is not made or changed.
@@ -101,7 +105,9 @@ impl Change for CreateUser {
             created_at: tx.now.0,
             updated_at: tx.now.0,
         };
-        user::Entity::insert(user.clone().into_active_model()).exec_without_returning(tx.db).await?;
+        user::Entity::insert(user.clone().into_active_model())
+            .exec_without_returning(tx.db)
+            .await?;
         let record = record(&self.permit, &user, "user.created");
         Ok(Applied::recorded(user, record))
     }
@@ -164,7 +170,11 @@ impl Change for SuspendUser {
         changed.active = Set(self.active);
         changed.updated_at = Set(tx.now.0);
         let user = changed.update(tx.db).await?;
-        let event = if user.active { "user.activated" } else { "user.suspended" };
+        let event = if user.active {
+            "user.activated"
+        } else {
+            "user.suspended"
+        };
         let record = record(&self.permit, &user, event);
         Ok(Applied::recorded(user, record))
     }
@@ -184,12 +194,16 @@ impl Change for DeleteUser {
     type Refusal = UserRefusal;
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, UserRefusal> {
-        let deleted = user::Entity::delete_by_id((self.permit.tenant().0, self.id.0)).exec(tx.db).await?;
+        let deleted = user::Entity::delete_by_id((self.permit.tenant().0, self.id.0))
+            .exec(tx.db)
+            .await?;
         if deleted.rows_affected == 0 {
             return Err(UserRefusal::NoUser);
         }
         let nothing = serde_json::Map::new();
-        let record = self.permit.record("user", self.id.0, &nothing, "user.deleted", &nothing);
+        let record = self
+            .permit
+            .record("user", self.id.0, &nothing, "user.deleted", &nothing);
         Ok(Applied::recorded((), record))
     }
 }
@@ -209,6 +223,9 @@ fn record(permit: &Permit, user: &user::Model, event_type: &'static str) -> Reco
         active: bool,
         roles: &'a sea_orm::JsonValue,
     }
-    let entry = Entry { active: user.active, roles: &user.roles };
+    let entry = Entry {
+        active: user.active,
+        roles: &user.roles,
+    };
     permit.record("user", user.id, &entry, event_type, &entry)
 }

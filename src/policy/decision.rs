@@ -53,7 +53,12 @@ pub struct Decision {
 
 impl Decision {
     const fn undetermined(verdict: Verdict) -> Self {
-        Self { verdict, rules: Vec::new(), policy_ids: Vec::new(), notices: Vec::new() }
+        Self {
+            verdict,
+            rules: Vec::new(),
+            policy_ids: Vec::new(),
+            notices: Vec::new(),
+        }
     }
 
     /// A no, because a rule could not be read or evaluated.
@@ -75,22 +80,27 @@ pub fn decide(rules: &RuleSet, query: Query<'_>) -> Decision {
     let (action, action_entity) = action_entity(query.action);
     let mut entities = query.entities;
     entities.push(action_entity.clone());
-    let asked = Request::new(query.principal.clone(), action.clone(), query.resource, query.context, None);
+    let asked = Request::new(
+        query.principal.clone(),
+        action.clone(),
+        query.resource,
+        query.context,
+        None,
+    );
     let known = Entities::from_entities(entities, None);
     let (asked, known) = match (asked, known) {
         (Ok(asked), Ok(known)) => (asked, known),
         (Err(error), _) => return failed(query.action, &error),
         (_, Err(error)) => return failed(query.action, &error),
     };
-    let levels = BUILTIN
+    let mut levels = BUILTIN
         .guard
         .slices(query.action)
         .iter()
         .chain(rules.slices(query.action))
         .chain(BUILTIN.scopes.slices(query.action));
     levels
-        .filter_map(|level| decide_level(level, &asked, &known))
-        .next()
+        .find_map(|level| decide_level(level, &asked, &known))
         .unwrap_or(Decision::undetermined(Verdict::NotPermitted))
 }
 
@@ -102,7 +112,11 @@ fn decide_level(level: &Slice, asked: &Request, known: &Entities) -> Option<Deci
         tracing::warn!(%error, "a rule could not be evaluated, so that the request is refused");
         return Some(Decision::undetermined(Verdict::Error));
     }
-    let determining: Vec<_> = response.diagnostics().reason().filter_map(|id| level.rules.get(id)).collect();
+    let determining: Vec<_> = response
+        .diagnostics()
+        .reason()
+        .filter_map(|id| level.rules.get(id))
+        .collect();
     if determining.is_empty() {
         return None;
     }

@@ -40,7 +40,10 @@ pub fn texts<'a>(values: impl IntoIterator<Item = &'a str>) -> RestrictedExpress
 }
 
 fn scopes_of(scopes: &[Scope]) -> (RestrictedExpression, HashSet<EntityUid>) {
-    (texts(scopes.iter().map(|scope| scope.as_str())), scopes.iter().map(|scope| scope_uid(*scope)).collect())
+    (
+        texts(scopes.iter().map(|scope| scope.as_str())),
+        scopes.iter().map(|scope| scope_uid(*scope)).collect(),
+    )
 }
 
 /// A program with an API key.
@@ -62,7 +65,10 @@ pub fn user(user: &user::Model, scopes: &[Scope]) -> Known {
     parents.extend(role_names(user).map(|role| uid(&TYPES.role, role)));
     let attributes = HashMap::from([
         ("email".to_owned(), text(&user.email)),
-        ("email_verified".to_owned(), RestrictedExpression::new_bool(user.email_verified)),
+        (
+            "email_verified".to_owned(),
+            RestrictedExpression::new_bool(user.email_verified),
+        ),
         ("name".to_owned(), text(&user.name)),
         ("active".to_owned(), RestrictedExpression::new_bool(user.active)),
         ("scopes".to_owned(), scopes),
@@ -71,7 +77,11 @@ pub fn user(user: &user::Model, scopes: &[Scope]) -> Known {
 }
 
 fn role_names(user: &user::Model) -> impl Iterator<Item = &str> {
-    user.roles.as_array().into_iter().flatten().filter_map(|role| role.as_str())
+    user.roles
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|role| role.as_str())
 }
 
 /// The subject of a token that is not linked to a user.
@@ -88,13 +98,20 @@ pub fn subject(
     let mut attributes = HashMap::from([
         ("identity_provider".to_owned(), provider_uid),
         ("subject".to_owned(), text(subject)),
-        ("email_verified".to_owned(), RestrictedExpression::new_bool(email_verified)),
+        (
+            "email_verified".to_owned(),
+            RestrictedExpression::new_bool(email_verified),
+        ),
         ("scopes".to_owned(), scopes),
     ]);
     if let Some(email) = email {
         attributes.insert("email".to_owned(), text(email));
     }
-    Known::new(uid(&TYPES.subject, &format!("{provider}|{subject}")), attributes, parents)
+    Known::new(
+        uid(&TYPES.subject, &format!("{provider}|{subject}")),
+        attributes,
+        parents,
+    )
 }
 
 /// Whoever works at the program's own command line: no policy is asked about them.
@@ -110,7 +127,11 @@ pub fn tenant(tenant: &tenant::Model) -> Known {
         ("slug".to_owned(), text(&tenant.slug)),
         ("is_master".to_owned(), RestrictedExpression::new_bool(tenant.is_master)),
     ]);
-    Known::new(uid(&TYPES.tenant, &TenantId(tenant.id).to_string()), attributes, HashSet::new())
+    Known::new(
+        uid(&TYPES.tenant, &TenantId(tenant.id).to_string()),
+        attributes,
+        HashSet::new(),
+    )
 }
 
 /// A provider.

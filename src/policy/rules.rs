@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use cedar_policy::{ActionConstraint, Effect, ParseErrors, Policy, PolicyId, PolicySet, ResourceConstraint, ValidationMode};
+use cedar_policy::{
+    ActionConstraint, Effect, ParseErrors, Policy, PolicyId, PolicySet, ResourceConstraint, ValidationMode,
+};
 
 use super::{action::Action, schema::VALIDATOR, statement::conditions};
 use crate::domain::{ids, text::Description};
@@ -28,12 +30,19 @@ pub struct RuleError {
 
 impl RuleError {
     fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, position: None }
+        Self {
+            message: message.into(),
+            help: None,
+            position: None,
+        }
     }
 
     fn parsing(errors: &ParseErrors, text: &str) -> Self {
         let error: &dyn miette::Diagnostic = errors;
-        let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+        let offset = error
+            .labels()
+            .and_then(|mut labels| labels.next())
+            .map(|label| label.offset());
         Self {
             message: errors.to_string(),
             help: error.help().map(|help| help.to_string()),
@@ -46,7 +55,10 @@ impl RuleError {
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
 }
 
 /// Reads one statement and checks it against the schema.
@@ -58,7 +70,9 @@ pub fn parse_rule(text: &str) -> Result<Policy, RuleError> {
     let mut rules = parse_rules(text)?;
     match (rules.pop(), rules.len()) {
         (Some(rule), 0) => Ok(rule),
-        (None, _) => Err(RuleError::new("there is no statement; a rule is one statement, permit or forbid")),
+        (None, _) => Err(RuleError::new(
+            "there is no statement; a rule is one statement, permit or forbid",
+        )),
         (Some(_), more) => Err(RuleError::new(format!(
             "there are {} statements; a rule is one statement, so make a rule of each",
             more + 1
@@ -83,10 +97,16 @@ pub fn parse_rules(text: &str) -> Result<Vec<Policy>, RuleError> {
     let result = VALIDATOR.validate(&set, ValidationMode::Strict);
     if let Some(error) = result.validation_errors().next() {
         let diagnostic: &dyn miette::Diagnostic = error;
-        let offset = diagnostic.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+        let offset = diagnostic
+            .labels()
+            .and_then(|mut labels| labels.next())
+            .map(|label| label.offset());
         return Err(RuleError {
             // Cedar names the statement by a number that the author has never seen.
-            message: error.to_string().split_once("`, ").map_or_else(|| error.to_string(), |(_, text)| text.to_owned()),
+            message: error
+                .to_string()
+                .split_once("`, ")
+                .map_or_else(|| error.to_string(), |(_, text)| text.to_owned()),
             help: diagnostic.help().map(|help| help.to_string()),
             position: offset.map(|offset| position(text, offset)),
         });
@@ -94,7 +114,16 @@ pub fn parse_rules(text: &str) -> Result<Vec<Policy>, RuleError> {
     // Cedar names statements policy0, policy1 ... in their order.
     let mut rules: Vec<(usize, Policy)> = set
         .policies()
-        .map(|rule| (rule.id().to_string().trim_start_matches("policy").parse().unwrap_or(usize::MAX), rule.clone()))
+        .map(|rule| {
+            (
+                rule.id()
+                    .to_string()
+                    .trim_start_matches("policy")
+                    .parse()
+                    .unwrap_or(usize::MAX),
+                rule.clone(),
+            )
+        })
         .collect();
     rules.sort_by_key(|(place, _)| *place);
     for (_, rule) in &rules {
@@ -184,7 +213,10 @@ impl Rule {
 
     /// Whether the rule looks at attributes or groups of the resource, so that they must be read before a decision.
     fn needs_resource(&self) -> bool {
-        let in_group = matches!(self.statement.resource_constraint(), ResourceConstraint::In(_) | ResourceConstraint::IsIn(..));
+        let in_group = matches!(
+            self.statement.resource_constraint(),
+            ResourceConstraint::In(_) | ResourceConstraint::IsIn(..)
+        );
         let text = self.statement.to_cedar().unwrap_or_else(|| self.statement.to_string());
         in_group || conditions(&text).is_some_and(|conditions| conditions.contains("resource"))
     }
@@ -217,18 +249,23 @@ pub struct RuleSet {
 impl RuleSet {
     /// Arranges levels, which come from the highest down.
     #[must_use]
-    pub fn new(levels: Vec<Level>) -> Self {
+    pub fn new(levels: &[Level]) -> Self {
         let mut slices = Vec::with_capacity(Action::ALL.len());
         let mut needs_resource = Vec::with_capacity(Action::ALL.len());
         for action in Action::ALL {
             let of_action: Vec<Slice> = levels.iter().filter_map(|level| Slice::new(level, *action)).collect();
-            needs_resource.push(of_action.iter().any(|slice| slice.rules.values().any(Rule::needs_resource)));
+            needs_resource.push(
+                of_action
+                    .iter()
+                    .any(|slice| slice.rules.values().any(Rule::needs_resource)),
+            );
             slices.push(of_action);
         }
         Self { slices, needs_resource }
     }
 
     /// The levels with rules that can apply to an action, from the highest down.
+    #[must_use]
     pub fn slices(&self, action: Action) -> &[Slice] {
         // One entry an action, in the order of their numbers.
         &self.slices[action as usize]
@@ -251,7 +288,11 @@ impl Slice {
                 rules.insert(rule.statement.id().clone(), rule.clone());
             }
         }
-        (!rules.is_empty()).then_some(Self { priority: level.priority, set, rules })
+        (!rules.is_empty()).then_some(Self {
+            priority: level.priority,
+            set,
+            rules,
+        })
     }
 }
 

@@ -1,10 +1,7 @@
 //! The Cedar schema and the built-in rules, which are part of the program: parsed once, and wrong only if the program
 //! is wrong, which a test finds out.
 
-use std::{
-    collections::HashSet,
-    sync::LazyLock,
-};
+use std::{collections::HashSet, sync::LazyLock};
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Schema, Validator};
 
@@ -42,13 +39,23 @@ pub static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
             Ok(policies) => policies,
             Err(error) => unreachable!("spec/builtin.cedar is checked by a test: {error:?}"),
         };
-        let rules = rules.policies().filter(|policy| policy.annotation("level") == Some(name)).map(Rule::builtin);
-        RuleSet::new(vec![Level { priority: None, rules: rules.collect() }])
+        let rules = rules
+            .policies()
+            .filter(|policy| policy.annotation("level") == Some(name))
+            .map(Rule::builtin);
+        RuleSet::new(&[Level {
+            priority: None,
+            rules: rules.collect(),
+        }])
     };
-    Builtin { guard: level("guard"), scopes: level("scopes") }
+    Builtin {
+        guard: level("guard"),
+        scopes: level("scopes"),
+    }
 });
 
-/// The types of entities.
+/// The types of entities, each under its name in the schema.
+#[expect(missing_docs, reason = "the schema says what each is")]
 pub struct TypeNames {
     pub api_key: EntityTypeName,
     pub user: EntityTypeName,

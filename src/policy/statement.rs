@@ -1,7 +1,9 @@
 //! The structured form of a rule: what its text says, member by member. It is derived whenever it is shown, so that
 //! text and members cannot disagree.
 
-use cedar_policy::{ActionConstraint, Effect, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{
+    ActionConstraint, Effect, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
+};
 
 /// A statement, member by member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +79,7 @@ impl Statement {
 
 /// What stands between the scope of a statement and its end: what follows the last bracket that closes before the
 /// first brace. The text is known to parse, so that only strings and comments have to be told from the rest.
+#[must_use]
 pub fn conditions(text: &str) -> Option<String> {
     let (mut depth, mut begin) = (0_usize, 0);
     let mut rest = text.char_indices().peekable();
@@ -117,14 +120,23 @@ mod tests {
         for (text, expected) in [
             ("permit(principal, action, resource);", None),
             ("permit (principal, action, resource) ;", None),
-            ("forbid(principal, action, resource) when { true };", Some("when { true }")),
+            (
+                "forbid(principal, action, resource) when { true };",
+                Some("when { true }"),
+            ),
             (
                 "@notice(\"Don't (ever) \\\" permit( it\")\nforbid (\n  principal, // all of (them\n  action,\n  \
                  resource\n)\nwhen { principal has name }\nunless { context.ip == \")\" };",
                 Some("when { principal has name }\nunless { context.ip == \")\" }"),
             ),
-            ("@permit(\"x\") @ permit (\"y\") permit(principal, action, resource) unless { false };", Some("unless { false }")),
-            ("// permit(\npermit(principal, action in [Action::\"a\"], resource) when { (1 + 1) == 2 };", Some("when { (1 + 1) == 2 }")),
+            (
+                "@permit(\"x\") @ permit (\"y\") permit(principal, action, resource) unless { false };",
+                Some("unless { false }"),
+            ),
+            (
+                "// permit(\npermit(principal, action in [Action::\"a\"], resource) when { (1 + 1) == 2 };",
+                Some("when { (1 + 1) == 2 }"),
+            ),
         ] {
             assert_eq!(conditions(text).as_deref(), expected, "{text}");
         }

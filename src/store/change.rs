@@ -57,12 +57,20 @@ pub struct Applied<T> {
 impl<T> Applied<T> {
     /// The change was made: this is its audit entry and its event.
     pub const fn recorded(done: T, record: Record) -> Self {
-        Self { done, record: Some(record), new_version_of: None }
+        Self {
+            done,
+            record: Some(record),
+            new_version_of: None,
+        }
     }
 
     /// Nothing had to be changed, so that there is nothing to record.
     pub const fn unchanged(done: T) -> Self {
-        Self { done, record: None, new_version_of: None }
+        Self {
+            done,
+            record: None,
+            new_version_of: None,
+        }
     }
 
     /// The change concerns what nodes keep in memory for this tenant: they are told to read it again.

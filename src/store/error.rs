@@ -72,7 +72,10 @@ fn passing_code(code: &str) -> bool {
     if code.len() == 5 {
         // Connection exceptions, transaction rollback (deadlock, serialization), insufficient resources, operator
         // intervention (shutdown, statement_timeout), system errors, and a standby that was asked to write.
-        return ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "25006";
+        return ["08", "40", "53", "57", "58"]
+            .iter()
+            .any(|class| code.starts_with(class))
+            || code == "25006";
     }
     let Ok(code) = code.parse::<u32>() else { return false };
     // BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.

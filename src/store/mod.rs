@@ -42,7 +42,10 @@ impl Store {
     pub async fn open(url: &DatabaseUrl, on_new_version: OnNewVersion) -> Result<Self, StoreError> {
         let connections = connect::open(url).await?;
         let writer = Writer::start(connections.writer, on_new_version);
-        Ok(Self { reader: connections.reader, writer })
+        Ok(Self {
+            reader: connections.reader,
+            writer,
+        })
     }
 
     /// For queries. Reads do not wait for writes on either database.
@@ -107,7 +110,10 @@ pub async fn migrate_down(url: &DatabaseUrl, steps: Option<u32>) -> Result<(), S
 /// The names of the steps of the tables' history, in their order.
 #[must_use]
 pub fn migrations() -> Vec<String> {
-    aka_migration::Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
+    aka_migration::Migrator::migrations()
+        .iter()
+        .map(|step| step.name().to_owned())
+        .collect()
 }
 
 /// The names of the steps that the tables' history has and this database lacks.

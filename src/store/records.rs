@@ -63,7 +63,13 @@ async fn insert_postgres(tx: &Tx<'_>, records: &[&Record]) -> Result<(), StoreEr
         texts(records.iter().map(|r| r.payload.clone())),
         tx.now.0.into(),
     ];
-    tx.db.execute_raw(Statement::from_sql_and_values(DatabaseBackend::Postgres, POSTGRES, values)).await?;
+    tx.db
+        .execute_raw(Statement::from_sql_and_values(
+            DatabaseBackend::Postgres,
+            POSTGRES,
+            values,
+        ))
+        .await?;
     Ok(())
 }
 

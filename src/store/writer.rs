@@ -14,12 +14,18 @@
 //! * **One connection.** On SQLite there can be only one writer anyway; on PostgreSQL a second would buy little (the
 //!   rows of one batch already share a statement) and cost the order in which this node's changes happen.
 
-use std::{any::TypeId, panic::AssertUnwindSafe, sync::Arc, time::{Duration, Instant}};
+use std::{
+    any::TypeId,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait,
 };
 use tokio::{
     sync::{Mutex, Notify, mpsc, oneshot},
@@ -49,13 +55,21 @@ impl Writer {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let stop = Arc::new(Notify::new());
         let task = tokio::spawn(run(db, waiting, Arc::clone(&stop), on_new_version));
-        Self { queue, stop, task: Arc::new(Mutex::new(Some(task))) }
+        Self {
+            queue,
+            stop,
+            task: Arc::new(Mutex::new(Some(task))),
+        }
     }
 
     /// Queues a change and waits for its outcome.
     pub async fn write<C: Change>(&self, change: C) -> Result<C::Done, C::Refusal> {
         let (reply, answer) = oneshot::channel();
-        let job = Waiting { change, reply, since: Instant::now() };
+        let job = Waiting {
+            change,
+            reply,
+            since: Instant::now(),
+        };
         self.queue.try_send(Box::new(job)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => shutting_down(),
@@ -111,11 +125,15 @@ async fn run(
                 for (tenant, version) in versions {
                     on_new_version(tenant, version);
                 }
-                groups.into_iter().for_each(Group::answer);
+                for group in groups {
+                    group.answer();
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, changes = taken, "a batch of changes could not be committed");
-                groups.into_iter().for_each(|group| group.refuse(&error));
+                for group in groups {
+                    group.refuse(&error);
+                }
                 while let Ok(job) = waiting.try_recv() {
                     job.group().refuse(&error);
                 }
@@ -169,7 +187,10 @@ async fn transaction(
     way: Way,
 ) -> Result<Vec<(TenantId, i64)>, StoreError> {
     let transaction = begin(db).await?;
-    let tx = Tx { db: &transaction, now: clock::now() };
+    let tx = Tx {
+        db: &transaction,
+        now: clock::now(),
+    };
     for group in &mut *groups {
         group.apply(&tx, way).await?;
     }
@@ -187,12 +208,12 @@ async fn transaction(
 /// trying again is harmless. That shows at once: what took longer (another process holds SQLite's lock, PostgreSQL cannot
 /// be reached) would take as long again.
 async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
+    const AT_ONCE: Duration = Duration::from_millis(200);
     let options = || TransactionOptions {
         // A SQLite transaction that begins by reading cannot wait for its turn to write.
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
     };
-    const AT_ONCE: Duration = Duration::from_millis(200);
     let began = Instant::now();
     match db.begin_with_options(options()).await.map_err(StoreError::from) {
         Err(StoreError::Unavailable(_)) if began.elapsed() < AT_ONCE => Ok(db.begin_with_options(options()).await?),
@@ -270,7 +291,11 @@ impl<C: Change> Job for Waiting<C> {
     }
 
     fn group(self: Box<Self>) -> Box<dyn Group> {
-        Box::new(Changes { begun: Instant::now(), waiting: vec![*self], outcomes: Vec::new() })
+        Box::new(Changes {
+            begun: Instant::now(),
+            waiting: vec![*self],
+            outcomes: Vec::new(),
+        })
     }
 
     fn join(self: Box<Self>, group: &mut dyn std::any::Any) {
@@ -317,7 +342,11 @@ impl<C: Change> Group for Changes<C> {
         for (waiting, outcome) in self.waiting.into_iter().zip(self.outcomes) {
             let queued = self.begun.duration_since(waiting.since);
             // A caller that has gone does not undo the change.
-            let _ = waiting.reply.send(Answer { outcome: outcome.map(|applied| applied.done), queued, stored });
+            let _ = waiting.reply.send(Answer {
+                outcome: outcome.map(|applied| applied.done),
+                queued,
+                stored,
+            });
         }
     }
 
@@ -326,7 +355,11 @@ impl<C: Change> Group for Changes<C> {
         for waiting in self.waiting {
             let queued = self.begun.duration_since(waiting.since);
             let outcome = Err(cause.clone().into());
-            let _ = waiting.reply.send(Answer { outcome, queued, stored });
+            let _ = waiting.reply.send(Answer {
+                outcome,
+                queued,
+                stored,
+            });
         }
     }
 }
@@ -334,7 +367,11 @@ impl<C: Change> Group for Changes<C> {
 /// Applies one change behind a savepoint, so that a refusal takes back its own statements and no others.
 async fn apply_alone<C: Change>(change: &C, tx: &Tx<'_>) -> Result<Outcome<C>, StoreError> {
     let savepoint = tx.db.begin().await?;
-    let outcome = surviving(change.apply(&Tx { db: &savepoint, now: tx.now })).await;
+    let outcome = surviving(change.apply(&Tx {
+        db: &savepoint,
+        now: tx.now,
+    }))
+    .await;
     match outcome {
         Ok(_) => savepoint.commit().await?,
         Err(_) => savepoint.rollback().await?,

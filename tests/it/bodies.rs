@@ -107,11 +107,14 @@ async fn a_field_of_the_wrong_form_is_named(aka: Aka) {
                 if value.is_null() && !field.required {
                     continue;
                 }
+                let is_rule = matches!(field.takes, Takes::Rule | Takes::Rules) && value.is_string();
                 let body = sample_with(operation, field.name, value);
-                let refusal = operation
-                    .request_with(&caller, &body)
-                    .await
-                    .refused_input("body", field.name);
+                let refusal = operation.request_with(&caller, &body).await;
+                let refusal = if is_rule {
+                    refusal.refused_rule(field.name)
+                } else {
+                    refusal.refused_input("body", field.name)
+                };
                 assert!(
                     refusal["message"].as_str().is_some_and(|text| text.len() > 20),
                     "it says why\n{refusal}"

@@ -135,7 +135,9 @@ async fn every_operation_says_what_it_answers_when_it_refuses(aka: Aka) {
         }
         for (status, response) in item["responses"].as_object().expect("responses") {
             let response = match response["$ref"].as_str() {
-                Some(reference) => json.pointer(reference.trim_start_matches('#')).expect("the reference leads somewhere"),
+                Some(reference) => json
+                    .pointer(reference.trim_start_matches('#'))
+                    .expect("the reference leads somewhere"),
                 None => response,
             };
             let content = &response["content"]["application/json"];

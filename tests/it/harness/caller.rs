@@ -273,7 +273,10 @@ impl Request {
             // No test wants a fault: the log of the server says what it was.
             let id = answer.header("x-request-id").unwrap_or_default();
             let log = self.aka.log();
-            let lines: Vec<&str> = log.lines().filter(|line| line.contains(id) || line.contains("panic")).collect();
+            let lines: Vec<&str> = log
+                .lines()
+                .filter(|line| line.contains(id) || line.contains("panic"))
+                .collect();
             panic!("{answer}\n{}", lines.join("\n"));
         }
         answer.check(self.aka.document(), self.method.as_str(), &self.path);
