@@ -42,7 +42,7 @@ enum Command {
         #[arg(long, default_value = "all", value_parser = Scopes::parse, value_name = "SCOPES")]
         scopes: Scopes,
         /// After how many days the key stops working; never when it is not given
-        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS), allow_negative_numbers = true)]
         expires_in_days: Option<i64>,
         #[command(flatten)]
         database: Database,

@@ -63,7 +63,10 @@ fn check_slug(text: &str) -> Result<(), String> {
     Err("must consist of a-z, 0-9 and -, and begin and end with a letter or digit".into())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it stands where other texts have a check that can fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it stands where other texts have a check that can fail"
+)]
 fn anything(_: &str) -> Result<(), String> {
     Ok(())
 }

@@ -36,7 +36,9 @@ fn calls(readme: &str) -> Vec<Vec<String>> {
             let is_it = program == "aka" || program.ends_with("/aka");
             is_it.then(|| line.split_once("aka ").map_or("", |(_, rest)| rest))
         })?;
-        Some(rest.split_whitespace().map(str::to_owned).collect())
+        // What stands behind `>` is the shell's.
+        let arguments = rest.split_whitespace().take_while(|word| *word != ">");
+        Some(arguments.map(str::to_owned).collect())
     };
     code(readme).into_iter().filter_map(after).collect()
 }
