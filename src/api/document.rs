@@ -181,7 +181,8 @@ fn complete(document: &mut Value) {
     let mut shared = Map::new();
     for (path, item) in members_mut(&mut document["paths"]) {
         for (_, operation) in members_mut(item) {
-            for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+            let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+            for parameter in parameters.into_iter().flatten() {
                 let name = parameter["name"].as_str().unwrap_or_default();
                 if let Some(example) = examples::of_parameter(path, name) {
                     parameter["example"] = example;
@@ -302,7 +303,7 @@ fn tidy(value: &mut Value) {
                     object.insert(limit.into(), whole.into());
                 }
             }
-            if object.contains_key("in") {
+            if object.contains_key("in") && object.contains_key("schema") {
                 let told = ["name", "in", "required", "description", "schema"];
                 *object = told.iter().filter_map(|name| object.remove_entry(*name)).collect();
             }

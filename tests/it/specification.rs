@@ -77,6 +77,25 @@ fn the_printed_json_is_the_same_document() {
     assert_eq!(from_yaml(&committed()), json);
 }
 
+/// The places of a document, other than its examples, at which there is a null, which OpenAPI allows nowhere.
+fn nulls(value: &Value, at: &str) -> Vec<String> {
+    match value {
+        Value::Null => vec![at.to_owned()],
+        Value::Object(members) => members
+            .iter()
+            .filter(|(name, _)| *name != "example")
+            .flat_map(|(name, value)| nulls(value, &format!("{at}/{name}")))
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(|item| nulls(item, at)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn nothing_in_the_document_is_null() {
+    assert_eq!(nulls(&from_yaml(&committed()), ""), Vec::<String>::new());
+}
+
 fn from_yaml(text: &str) -> Value {
     serde_yaml::from_str(text).expect("the document is YAML")
 }
@@ -124,6 +143,10 @@ async fn every_operation_of_the_contract_is_documented(aka: Aka) {
 
 async fn every_operation_says_what_it_answers_when_it_refuses(aka: Aka) {
     let Document { json, operations } = aka.document();
+    let schemes = &json["components"]["securitySchemes"];
+    let kind = |name: &str| [&schemes[name]["type"], &schemes[name]["in"], &schemes[name]["scheme"]].map(Value::as_str);
+    assert_eq!(kind("apiKey"), [Some("apiKey"), Some("header"), None]);
+    assert_eq!(kind("bearerToken"), [Some("http"), None, Some("bearer")]);
     for operation in operations {
         let item = &json["paths"][&operation.path][operation.method.to_lowercase()];
         let id = &operation.id;
