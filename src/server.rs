@@ -35,7 +35,7 @@ use crate::{
     },
     clock,
     domain::{api_keys::ApiKeys, jwks_client::JwksClient, tenant_state::Tenants, tokens::Tokens},
-    store::{DatabaseUrl, Store, StoreError},
+    store::{Coalesced, DatabaseUrl, Store, StoreError},
 };
 
 /// How long a request may take, reading its body included.
@@ -66,11 +66,13 @@ impl Server {
         let tenants = Tenants::default();
         let store = Store::open(url, tenants.on_new_version()).await?;
         let client = JwksClient::new(jwks_allow_private).map_err(|error| StoreError::Fault(error.to_string()))?;
+        let lookups = Coalesced::new(&store);
         let app = App {
+            tokens: Tokens::new(client, lookups.clone()),
+            lookups,
             store,
             tenants,
             api_keys: ApiKeys::default(),
-            tokens: Tokens::new(client),
             stopping: Arc::new(AtomicBool::new(false)),
         };
         let beside = vec![

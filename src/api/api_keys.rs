@@ -16,7 +16,7 @@ use crate::{
     clock::{self, Timestamp},
     domain::{
         api_keys::{self, CreateApiKey, NewApiKey, RawKey, RevokeApiKey, RotateApiKey},
-        caller::On,
+        caller::{Circumstances, On},
         ids::{ApiKeyId, IdentityProviderId},
         scopes::Scope,
         text::Name,
@@ -232,10 +232,9 @@ impl ApiKeysApi {
         body: Body<NewApiKeyBody>,
     ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
-        let context = vec![("scopes", entities::texts(key.scopes.iter().map(|scope| scope.as_str())))];
-        let permit = caller
-            .may_with(Action::CreateApiKey, On::Tenant, context, Vec::new())
-            .await?;
+        let context =
+            || Circumstances::of([("scopes", entities::texts(key.scopes.iter().map(|scope| scope.as_str())))]);
+        let permit = caller.may_with(Action::CreateApiKey, On::Tenant, context).await?;
         let (key, raw) = caller.store().write(CreateApiKey::new(permit, key)).await?;
         let location = format!("/v1/api-keys/{}", key.id);
         Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
@@ -285,10 +284,8 @@ impl ApiKeysApi {
             .flat_map(api_keys::scopes)
             .map(Scope::as_str)
             .collect::<Vec<_>>();
-        let context = vec![("scopes", entities::texts(scopes))];
-        let permit = caller
-            .may_with(Action::RotateApiKey, On::ApiKey(id.0), context, Vec::new())
-            .await?;
+        let context = || Circumstances::of([("scopes", entities::texts(scopes))]);
+        let permit = caller.may_with(Action::RotateApiKey, On::ApiKey(id.0), context).await?;
         let (key, raw) = caller
             .store()
             .write(RotateApiKey::new(permit, id.0, overlap.into()))

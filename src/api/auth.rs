@@ -3,7 +3,7 @@
 //! The order is that of the contract: the credential first (401), then the tenant header (400 where it is none, 403
 //! where it is another tenant's), and only then anything else of the request.
 
-use cedar_policy::{Entity, RestrictedExpression};
+use aka_entity::identity;
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -17,9 +17,11 @@ use super::{
 };
 use crate::{
     domain::{
-        caller::{self, On, Permit},
+        caller::{self, Circumstances, On, Permit},
         ids::{IdentityProviderId, TenantId},
+        linking::Lookup,
         tenant_state::TenantState,
+        text::ExternalId,
     },
     policy::Action,
     store::{Store, StoreError},
@@ -45,6 +47,27 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub fn tenant_id(&self) -> TenantId {
         self.caller.tenant_id()
+    }
+
+    /// Whose is an account?
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn lookup(
+        &self,
+        identity_provider_id: IdentityProviderId,
+        external_id: ExternalId,
+    ) -> Result<Option<identity::Model>, StoreError> {
+        let tenant = self.tenant_id();
+        self.app
+            .lookups
+            .ask(Lookup {
+                tenant,
+                identity_provider_id,
+                external_id,
+            })
+            .await
     }
 
     /// What is known of the tenant.
@@ -82,7 +105,7 @@ impl<'a> Caller<'a> {
         self.caller.may(self.store(), action, on).await
     }
 
-    /// Asks policy, with a context and the entities that it names.
+    /// Asks policy, in circumstances.
     ///
     /// # Errors
     ///
@@ -91,10 +114,9 @@ impl<'a> Caller<'a> {
         &self,
         action: Action,
         on: On,
-        context: Vec<(&'static str, RestrictedExpression)>,
-        named: Vec<Entity>,
+        circumstances: impl FnOnce() -> Circumstances,
     ) -> Result<Permit, caller::Refusal> {
-        self.caller.may_with(self.store(), action, on, context, named).await
+        self.caller.may_with(self.store(), action, on, circumstances).await
     }
 
     async fn of(request: &'a Request) -> Result<Self, Error> {

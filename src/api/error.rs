@@ -1,6 +1,6 @@
 //! Every error that a caller can see: one enum of causes, from which status, code and message follow in one place.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
@@ -134,7 +134,7 @@ pub enum Error {
     TenantMismatch,
     Forbidden {
         action: Action,
-        decision: Decision,
+        decision: Arc<Decision>,
         lacks: Option<Scope>,
     },
     RouteNotFound,

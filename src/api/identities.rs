@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     domain::{
-        caller::On,
+        caller::{Circumstances, On},
         ids::{IdentityId, IdentityProviderId, UserId},
         linking::{self, Account, Link, LinkRefusal, Linked, Unlink},
         tenant_state::TenantState,
@@ -136,6 +136,11 @@ const fn provider_of(identity: &identity::Model) -> IdentityProviderId {
     IdentityProviderId(identity.identity_provider_id)
 }
 
+/// What a decision on a look-up may look at.
+fn lookup_of(external_id: &str) -> Circumstances {
+    Circumstances::of([("external_id", RestrictedExpression::new_string(external_id.to_owned()))])
+}
+
 /// The answer to a link.
 #[derive(ApiResponse)]
 enum LinkAnswer {
@@ -188,31 +193,36 @@ impl IdentitiesApi {
     ) -> Result<LinkAnswer, Failure<{ WITH_BODY | E404 | E409 }>> {
         let (user, Body(new)) = (id.0, body);
         let caller = caller.knowing([new.identity_provider_id]).await?;
-        let provider = caller.tenant().identity_provider_entity(new.identity_provider_id);
-        let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-        let mut context = vec![
-            ("identity_provider", RestrictedExpression::new_entity_uid(provider.uid)),
-            ("external_id", text(new.external_id.as_str())),
-        ];
-        context.extend(
-            new.external_username
-                .iter()
-                .map(|name| ("external_username", text(name.as_str()))),
-        );
-        context.extend(
-            new.external_email
-                .iter()
-                .map(|email| ("external_email", text(email.as_str()))),
-        );
-        context.extend(
-            new.external_display_name
-                .iter()
-                .map(|name| ("external_display_name", text(name.as_str()))),
-        );
+        let circumstances = || {
+            let provider = caller.tenant().identity_provider_entity(new.identity_provider_id);
+            let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+            let optional = [
+                (
+                    "external_username",
+                    new.external_username.as_ref().map(ExternalName::as_str),
+                ),
+                ("external_email", new.external_email.as_ref().map(Email::as_str)),
+                (
+                    "external_display_name",
+                    new.external_display_name.as_ref().map(ExternalName::as_str),
+                ),
+            ];
+            let mut context = vec![
+                ("identity_provider", RestrictedExpression::new_entity_uid(provider.uid)),
+                ("external_id", text(new.external_id.as_str())),
+            ];
+            context.extend(
+                optional
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, text(value?)))),
+            );
+            Circumstances {
+                context,
+                named: vec![provider.entity],
+            }
+        };
         let action = Action::CreateUserIdentity;
-        let permit = caller
-            .may_with(action, On::User(user), context, vec![provider.entity])
-            .await?;
+        let permit = caller.may_with(action, On::User(user), circumstances).await?;
         let account = Account {
             identity_provider_id: new.identity_provider_id,
             external_id: new.external_id,
@@ -346,10 +356,11 @@ impl IdentitiesApi {
     ) -> Result<Answer<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
         let (provider, external_id) = (identity_provider_id.0, external_id.0);
         let caller = caller.knowing([provider]).await?;
-        let context = vec![("external_id", RestrictedExpression::new_string(external_id.to_string()))];
-        let on = On::IdentityProvider(provider);
-        caller.may_with(Action::LookupIdentity, on, context, Vec::new()).await?;
-        let identity = linking::lookup(caller.store(), caller.tenant_id(), provider, external_id.as_str()).await?;
+        let circumstances = || lookup_of(external_id.as_str());
+        caller
+            .may_with(Action::LookupIdentity, On::IdentityProvider(provider), circumstances)
+            .await?;
+        let identity = caller.lookup(provider, external_id).await?;
         let identity = identity.ok_or(Error::not_found("identity"))?;
         Ok(Answer(UserIdentity::show(identity, caller.tenant())?))
     }
@@ -370,11 +381,8 @@ impl IdentitiesApi {
         })];
         if let Some(other) = identity.user_id.map(UserId) {
             let provider = On::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
-            let external_id = RestrictedExpression::new_string(identity.external_id.clone());
-            let context = vec![("external_id", external_id)];
-            let looked_up = caller
-                .may_with(Action::LookupIdentity, provider, context, Vec::new())
-                .await;
+            let circumstances = || lookup_of(&identity.external_id);
+            let looked_up = caller.may_with(Action::LookupIdentity, provider, circumstances).await;
             if looked_up.is_ok() {
                 say("linked_to_user_id", json!(other));
                 if caller.may(Action::DeleteUserIdentity, On::User(other)).await.is_ok() {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     domain::{
-        caller::On,
+        caller::{Circumstances, On},
         identity_providers::{self, Config, CreateIdentityProvider, DeleteIdentityProvider, UpdateIdentityProvider},
         ids::IdentityProviderId,
         text::Name,
@@ -274,15 +274,17 @@ impl IdentityProvidersApi {
         let Body(new) = body;
         let config = config(new.config.unwrap_or_default())?;
         let provider_type = ProviderType::from(new.provider_type);
-        let context = vec![
-            ("name", RestrictedExpression::new_string(new.name.to_string())),
-            (
-                "provider_type",
-                RestrictedExpression::new_string(provider_type.to_value()),
-            ),
-        ];
+        let context = || {
+            Circumstances::of([
+                ("name", RestrictedExpression::new_string(new.name.to_string())),
+                (
+                    "provider_type",
+                    RestrictedExpression::new_string(provider_type.to_value()),
+                ),
+            ])
+        };
         let action = Action::CreateIdentityProvider;
-        let permit = caller.may_with(action, On::Tenant, context, Vec::new()).await?;
+        let permit = caller.may_with(action, On::Tenant, context).await?;
         let id = IdentityProviderId::new();
         let enabled = new.enabled.unwrap_or(true);
         let change = CreateIdentityProvider {

@@ -29,8 +29,8 @@ use poem_openapi::{
 use serde::Serialize;
 
 use crate::{
-    domain::{api_keys::ApiKeys, tenant_state::Tenants, tokens::Tokens},
-    store::Store,
+    domain::{api_keys::ApiKeys, linking::Lookup, tenant_state::Tenants, tokens::Tokens},
+    store::{Coalesced, Store},
 };
 use body::Answer;
 
@@ -39,6 +39,8 @@ use body::Answer;
 pub struct App {
     /// The data.
     pub store: Store,
+    /// Whose account is it?
+    pub lookups: Coalesced<Lookup>,
     /// The tenants in memory.
     pub tenants: Tenants,
     /// The API keys in memory.

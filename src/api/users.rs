@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     domain::{
-        caller::On,
+        caller::{Circumstances, On},
         ids::UserId,
         text::{Email, Name, RoleName},
         users::{self, CreateUser, DeleteUser, SuspendUser, UpdateUser},
@@ -155,13 +155,13 @@ impl UsersApi {
         let Body(NewUser { email, name, roles }) = body;
         check_roles(roles.as_ref())?;
         let roles = roles.unwrap_or_default();
-        let context = vec![
-            ("email", RestrictedExpression::new_string(email.to_string())),
-            ("roles", role_texts(&roles)),
-        ];
-        let permit = caller
-            .may_with(Action::CreateUser, On::Tenant, context, Vec::new())
-            .await?;
+        let context = || {
+            Circumstances::of([
+                ("email", RestrictedExpression::new_string(email.to_string())),
+                ("roles", role_texts(&roles)),
+            ])
+        };
+        let permit = caller.may_with(Action::CreateUser, On::Tenant, context).await?;
         let id = UserId::new();
         let user = caller
             .store()
@@ -208,10 +208,8 @@ impl UsersApi {
     ) -> Result<Answer<User>, Failure<{ WITH_BODY | E404 }>> {
         let Body(UserUpdate { name, roles }) = body;
         check_roles(roles.as_ref())?;
-        let context = roles.iter().map(|roles| ("roles", role_texts(roles))).collect();
-        let permit = caller
-            .may_with(Action::UpdateUser, On::User(id.0), context, Vec::new())
-            .await?;
+        let context = || Circumstances::of(roles.iter().map(|roles| ("roles", role_texts(roles))));
+        let permit = caller.may_with(Action::UpdateUser, On::User(id.0), context).await?;
         Ok(Answer(
             caller
                 .store()
@@ -241,10 +239,8 @@ impl UsersApi {
         body: Body<Suspension>,
     ) -> Result<Answer<User>, Failure<{ WITH_BODY | E404 }>> {
         let Body(Suspension { active }) = body;
-        let context = vec![("active", RestrictedExpression::new_bool(active))];
-        let permit = caller
-            .may_with(Action::SuspendUser, On::User(id.0), context, Vec::new())
-            .await?;
+        let context = || Circumstances::of([("active", RestrictedExpression::new_bool(active))]);
+        let permit = caller.may_with(Action::SuspendUser, On::User(id.0), context).await?;
         Ok(Answer(
             caller
                 .store()

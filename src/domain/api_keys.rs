@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     clock::{self, Timestamp},
-    policy::entities,
+    policy::{Memo, entities},
     store::{Applied, Change, Record, Store, StoreError, Tx},
 };
 
@@ -261,6 +261,7 @@ impl Credential {
             actor_type: ActorType::ApiKey,
             entity: entities::api_key(id, &row.name, &scopes, provider),
             scopes,
+            memo: Memo::default(),
         };
         Ok(Some(Self {
             principal: Arc::new(principal),

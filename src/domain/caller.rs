@@ -14,7 +14,7 @@ use super::{
     users,
 };
 use crate::{
-    policy::{self, Action, Decision, Query, Verdict, entities},
+    policy::{self, Action, Decision, Memo, Query, Verdict, entities},
     store::{Record, Store, StoreError},
 };
 
@@ -31,6 +31,8 @@ pub struct Principal {
     pub entity: entities::Known,
     /// What the credential may do where no rule of the tenant says otherwise.
     pub scopes: Vec<Scope>,
+    /// What has been decided already.
+    pub memo: Memo,
 }
 
 /// A principal in its tenant: who a request comes from.
@@ -57,12 +59,33 @@ pub enum On {
     Policy(PolicyId),
 }
 
+/// What a decision may look at beside principal, action and resource.
+#[derive(Default)]
+pub struct Circumstances {
+    /// The context, member by member.
+    pub context: Vec<(&'static str, RestrictedExpression)>,
+    /// The entities that the context names.
+    pub named: Vec<Entity>,
+}
+
+impl Circumstances {
+    /// A context that names no entities.
+    #[must_use]
+    pub fn of(context: impl IntoIterator<Item = (&'static str, RestrictedExpression)>) -> Self {
+        Self {
+            context: context.into_iter().collect(),
+            named: Vec::new(),
+        }
+    }
+}
+
 /// That a principal was permitted an action: what every change must show, and what its audit entry tells.
 #[derive(Clone, Debug)]
 pub struct Permit {
     principal: Arc<Principal>,
     action: Action,
-    rules: Vec<String>,
+    /// What permitted it; none where it is an operator at the command line who acts.
+    decision: Option<Arc<Decision>>,
 }
 
 /// Why a request is not carried out.
@@ -73,7 +96,7 @@ pub enum Refusal {
         /// What was asked.
         action: Action,
         /// Why not.
-        decision: Decision,
+        decision: Arc<Decision>,
         /// The scope that would have allowed it.
         lacks: Option<Scope>,
     },
@@ -100,10 +123,10 @@ impl Caller {
     ///
     /// [`Refusal::Forbidden`] where policy says no.
     pub async fn may(&self, store: &Store, action: Action, on: On) -> Result<Permit, Refusal> {
-        self.may_with(store, action, on, Vec::new(), Vec::new()).await
+        self.may_with(store, action, on, Circumstances::default).await
     }
 
-    /// Asks policy whether the caller may do something, with a context, and with the entities that the context names.
+    /// Asks policy whether the caller may do something, in circumstances that are made only where a rule looks at them.
     ///
     /// # Errors
     ///
@@ -113,44 +136,68 @@ impl Caller {
         store: &Store,
         action: Action,
         on: On,
-        context: Vec<(&'static str, RestrictedExpression)>,
-        mut named: Vec<Entity>,
+        circumstances: impl FnOnce() -> Circumstances,
     ) -> Result<Permit, Refusal> {
         let began = std::time::Instant::now();
+        let decision = self.decide(store, action, on, circumstances).await?;
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::Span::current().record("policy_us", took);
+        if decision.is_permitted() {
+            let principal = Arc::clone(&self.principal);
+            Ok(Permit {
+                principal,
+                action,
+                decision: Some(decision),
+            })
+        } else {
+            Err(self.forbidden(action, &decision))
+        }
+    }
+
+    async fn decide(
+        &self,
+        store: &Store,
+        action: Action,
+        on: On,
+        circumstances: impl FnOnce() -> Circumstances,
+    ) -> Result<Arc<Decision>, StoreError> {
         let Some(rules) = &self.tenant.rules else {
-            return Err(self.forbidden(action, Decision::error()));
+            return Ok(Arc::new(Decision::error()));
         };
-        named.push(self.principal.entity.entity.clone());
+        let version = self.tenant.tenant.version;
+        let for_all = policy::only_principal(rules, action);
+        if for_all && let Some(decision) = self.principal.memo.get(action, version) {
+            return Ok(Arc::clone(decision));
+        }
+        let Circumstances {
+            context,
+            named: mut entities,
+        } = circumstances();
+        entities.push(self.principal.entity.entity.clone());
         let resource = self
-            .resource(store, on, rules.needs_resource(action), &mut named)
+            .resource(store, on, rules.needs_resource(action), &mut entities)
             .await?;
         let context = context.into_iter().map(|(name, value)| (name.to_owned(), value));
         // Only a doubled name or a call of an extension function can fail, and there are none.
         let context = Context::from_pairs(context).unwrap_or_else(|_| Context::empty());
-        let query = Query {
-            principal: &self.principal.entity.uid,
-            action,
-            resource,
-            context,
-            entities: named,
-        };
-        let decision = policy::decide(rules, query);
-        tracing::Span::current().record(
-            "policy_us",
-            u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-        );
-        if decision.is_permitted() {
-            Ok(Permit {
-                principal: Arc::clone(&self.principal),
+        let principal = &self.principal.entity.uid;
+        let decision = Arc::new(policy::decide(
+            rules,
+            Query {
+                principal,
                 action,
-                rules: decision.rules,
-            })
-        } else {
-            Err(self.forbidden(action, decision))
+                resource,
+                context,
+                entities,
+            },
+        ));
+        if for_all {
+            self.principal.memo.keep(action, version, &decision);
         }
+        Ok(decision)
     }
 
-    fn forbidden(&self, action: Action, decision: Decision) -> Refusal {
+    fn forbidden(&self, action: Action, decision: &Arc<Decision>) -> Refusal {
         let lacks = (decision.verdict == Verdict::NotPermitted && !self.principal.scopes.contains(&action.scope()))
             .then_some(action.scope());
         tracing::info!(
@@ -163,7 +210,7 @@ impl Caller {
         );
         Refusal::Forbidden {
             action,
-            decision,
+            decision: Arc::clone(decision),
             lacks,
         }
     }
@@ -214,11 +261,12 @@ impl Permit {
             actor_type: ActorType::System,
             entity: entities::operator(),
             scopes: Vec::new(),
+            memo: Memo::default(),
         };
         Self {
             principal: Arc::new(principal),
             action,
-            rules: Vec::new(),
+            decision: None,
         }
     }
 
@@ -251,9 +299,9 @@ impl Permit {
             resource_type,
             resource_id,
             metadata: json(metadata),
-            reasoning: match self.rules.as_slice() {
-                [] => "done by an operator at the command line".into(),
-                rules => format!("permitted by {}", rules.join(", ")),
+            reasoning: match &self.decision {
+                None => "done by an operator at the command line".into(),
+                Some(decision) => format!("permitted by {}", decision.rules.join(", ")),
             },
             event_type,
             payload: json(payload),

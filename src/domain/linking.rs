@@ -5,14 +5,17 @@
 //! account is known already, and only then is the known row looked at. There is no check before a write that another
 //! write could overtake.
 
+use std::sync::LazyLock;
+
 use aka_entity::{
     identity::{self, LinkedBy},
     identity_provider, user,
 };
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement, sea_query::Expr,
+    ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, DatabaseConnection, EntityTrait as _,
+    FromQueryResult as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement,
+    sea_query::Expr,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -22,7 +25,7 @@ use super::{
     ids::{IdentityId, IdentityProviderId, TenantId, UserId},
     text::{Email, ExternalId, ExternalName},
 };
-use crate::store::{Applied, Change, Record, Store, StoreError, Tx, change::Outcome, rows};
+use crate::store::{Applied, Change, Question, Record, Store, StoreError, Tx, change::Outcome, rows};
 
 /// The identities of a user, oldest first, after a position.
 ///
@@ -66,18 +69,77 @@ pub async fn find(
         .await?)
 }
 
-/// The identity of an account.
-///
-/// # Errors
-///
-/// [`StoreError`]
-pub async fn lookup(
-    store: &Store,
-    tenant: TenantId,
-    provider: IdentityProviderId,
-    external_id: &str,
-) -> Result<Option<identity::Model>, StoreError> {
-    Ok(account(tenant, provider, external_id).one(store.reader()).await?)
+/// Whose is an account? The look-up of its identity, of which many go in one statement.
+pub struct Lookup {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Where the account is.
+    pub identity_provider_id: IdentityProviderId,
+    /// Its id there.
+    pub external_id: ExternalId,
+}
+
+const LOOKUP_COLUMNS: &str = "found.tenant_id, found.id, found.user_id, found.identity_provider_id, \
+    found.external_id, found.external_username, found.external_email, found.external_display_name, found.linked_by, \
+    found.linked_at, found.last_synced_at, found.created_at, found.updated_at";
+
+/// The limit makes one search of the index of each account, whatever the planner believes of the table.
+const LOOKUP_POSTGRES: &str = "\
+FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY AS asked (tenant_id, provider, external_id, place)
+CROSS JOIN LATERAL (
+    SELECT * FROM identities
+    WHERE identities.tenant_id = asked.tenant_id AND identities.identity_provider_id = asked.provider
+        AND identities.external_id = asked.external_id
+    LIMIT 1
+) AS found";
+
+const LOOKUP_SQLITE: &str = "\
+FROM json_each($1) AS asked
+CROSS JOIN identities AS found
+    ON found.tenant_id = unhex(asked.value ->> 0) AND found.identity_provider_id = unhex(asked.value ->> 1)
+    AND found.external_id = asked.value ->> 2";
+
+static LOOKUP_STATEMENT_POSTGRES: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT asked.place, {LOOKUP_COLUMNS} {LOOKUP_POSTGRES}"));
+static LOOKUP_STATEMENT_SQLITE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT asked.key + 1 AS place, {LOOKUP_COLUMNS} {LOOKUP_SQLITE}"));
+
+#[async_trait]
+impl Question for Lookup {
+    type Answer = Option<identity::Model>;
+
+    async fn answer_many(questions: &[Self], db: &DatabaseConnection) -> Result<Vec<Self::Answer>, StoreError> {
+        let backend = db.get_database_backend();
+        let statement = if backend == DatabaseBackend::Postgres {
+            let values = [
+                rows::uuids(questions.iter().map(|asked| asked.tenant.0)),
+                rows::uuids(questions.iter().map(|asked| asked.identity_provider_id.0)),
+                rows::texts(questions.iter().map(|asked| asked.external_id.to_string())),
+            ];
+            Statement::from_sql_and_values(backend, LOOKUP_STATEMENT_POSTGRES.as_str(), values)
+        } else {
+            let asked: Vec<_> = questions
+                .iter()
+                .map(|asked| {
+                    (
+                        asked.tenant.0.simple(),
+                        asked.identity_provider_id.0.simple(),
+                        &asked.external_id,
+                    )
+                })
+                .collect();
+            Statement::from_sql_and_values(backend, LOOKUP_STATEMENT_SQLITE.as_str(), [rows::json(&asked)?.into()])
+        };
+        let mut answers = vec![None; questions.len()];
+        for row in db.query_all_raw(statement).await? {
+            let place: i64 = row.try_get_by_index(0)?;
+            let answer = usize::try_from(place - 1).ok().and_then(|place| answers.get_mut(place));
+            if let Some(answer) = answer {
+                *answer = Some(identity::Model::from_query_result(&row, "")?);
+            }
+        }
+        Ok(answers)
+    }
 }
 
 fn account(tenant: TenantId, provider: IdentityProviderId, external_id: &str) -> sea_orm::Select<identity::Entity> {

@@ -23,15 +23,15 @@ use serde_json::Value;
 use super::{
     caller::{Caller, Principal},
     ids::{IdentityProviderId, TenantId, UserId},
-    linking,
+    linking::Lookup,
     scopes::Scope,
     tenant_state::{TenantState, Tenants},
     users,
 };
 use crate::{
     domain::jwks_client::{FetchError, JwksClient},
-    policy::entities,
-    store::{Store, StoreError},
+    policy::{Memo, entities},
+    store::{Coalesced, Store, StoreError},
 };
 
 /// The algorithms that are accepted: signatures that are verified with a public key.
@@ -232,15 +232,17 @@ struct Fetched {
 #[derive(Clone)]
 pub struct Tokens {
     client: JwksClient,
+    lookups: Coalesced<Lookup>,
     fetched: moka::sync::Cache<(TenantId, String), Arc<tokio::sync::Mutex<Option<Fetched>>>>,
 }
 
 impl Tokens {
-    /// Checks tokens with keys that this client fetches.
+    /// Checks tokens with keys that this client fetches, and finds the users to whom their subjects are linked.
     #[must_use]
-    pub fn new(client: JwksClient) -> Self {
+    pub fn new(client: JwksClient, lookups: Coalesced<Lookup>) -> Self {
         Self {
             client,
+            lookups,
             fetched: moka::sync::Cache::new(MAX_SETS),
         }
     }
@@ -285,7 +287,7 @@ impl Tokens {
             {
                 Ok(claims) => {
                     let provider = IdentityProviderId(provider.model.id);
-                    return caller(store, tenant_id, &tenant, provider, &claims).await;
+                    return caller(store, &self.lookups, tenant_id, &tenant, provider, &claims).await;
                 }
                 Err(reason) => refusal = reason,
             }
@@ -411,13 +413,26 @@ fn claimed_issuer(token: &str) -> Option<String> {
 /// Who a verified token stands for: the user to whom its subject is linked, else the subject itself.
 async fn caller(
     store: &Store,
+    lookups: &Coalesced<Lookup>,
     tenant_id: TenantId,
     tenant: &Arc<TenantState>,
     provider: IdentityProviderId,
     claims: &Claims,
 ) -> Result<Caller, TokenRefusal> {
     let scopes = claims.scopes();
-    let identity = linking::lookup(store, tenant_id, provider, &claims.sub).await?;
+    let identity = match claims.sub.parse() {
+        Ok(external_id) => {
+            lookups
+                .ask(Lookup {
+                    tenant: tenant_id,
+                    identity_provider_id: provider,
+                    external_id,
+                })
+                .await?
+        }
+        // What cannot be an account's id is linked to nobody.
+        Err(_) => None,
+    };
     let user = match identity.and_then(|identity| identity.user_id) {
         Some(user) => users::find(store, tenant_id, UserId(user)).await?,
         None => None,
@@ -438,6 +453,7 @@ async fn caller(
         actor_type: ActorType::Oidc,
         entity,
         scopes,
+        memo: Memo::default(),
     };
     Ok(Caller {
         principal: Arc::new(principal),

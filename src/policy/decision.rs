@@ -1,6 +1,6 @@
 //! One decision: levels from the highest down, the first that determines anything decides.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Authorizer, Context, Entities, Entity, EntityUid, Request};
 
@@ -72,6 +72,42 @@ impl Decision {
     pub fn is_permitted(&self) -> bool {
         self.verdict == Verdict::Permitted
     }
+}
+
+/// Decisions about one principal that nothing but the principal determines, one for each action. They hold for as long
+/// as the principal and the rules are the same.
+#[derive(Debug)]
+pub struct Memo(Box<[OnceLock<OfVersion>]>);
+
+type OfVersion = (i64, Arc<Decision>);
+
+impl Default for Memo {
+    fn default() -> Self {
+        Self(Action::ALL.iter().map(|_| OnceLock::new()).collect())
+    }
+}
+
+impl Memo {
+    /// The decision that was made under this version of the rules.
+    #[must_use]
+    pub fn get(&self, action: Action, version: i64) -> Option<&Arc<Decision>> {
+        let (of_version, decision) = self.0.get(action as usize)?.get()?;
+        (*of_version == version).then_some(decision)
+    }
+
+    /// Keeps a decision, unless there is one.
+    pub fn keep(&self, action: Action, version: i64, decision: &Arc<Decision>) {
+        if let Some(place) = self.0.get(action as usize) {
+            let _ = place.set((version, Arc::clone(decision)));
+        }
+    }
+}
+
+/// Whether nothing but the principal determines a decision on an action, at any level.
+#[must_use]
+pub fn only_principal(rules: &RuleSet, action: Action) -> bool {
+    let mut levels = [&BUILTIN.guard, rules, &BUILTIN.scopes].into_iter();
+    levels.all(|level| level.only_principal(action))
 }
 
 /// Decides.

@@ -19,4 +19,4 @@ pub mod schema;
 pub mod statement;
 
 pub use action::Action;
-pub use decision::{Decision, Query, Verdict, decide};
+pub use decision::{Decision, Memo, Query, Verdict, decide, only_principal};

@@ -220,6 +220,13 @@ impl Rule {
         let text = self.statement.to_cedar().unwrap_or_else(|| self.statement.to_string());
         in_group || conditions(&text).is_some_and(|conditions| conditions.contains("resource"))
     }
+
+    /// Whether the rule looks at nothing but who acts.
+    fn looks_only_at_principal(&self) -> bool {
+        let text = self.statement.to_cedar().unwrap_or_else(|| self.statement.to_string());
+        let elsewhere = |conditions: String| conditions.contains("resource") || conditions.contains("context");
+        self.statement.resource_constraint() == ResourceConstraint::Any && !conditions(&text).is_some_and(elsewhere)
+    }
 }
 
 /// Rules of one priority.
@@ -244,6 +251,7 @@ pub struct Slice {
 pub struct RuleSet {
     slices: Vec<Vec<Slice>>,
     needs_resource: Vec<bool>,
+    only_principal: Vec<bool>,
 }
 
 impl RuleSet {
@@ -252,8 +260,14 @@ impl RuleSet {
     pub fn new(levels: &[Level]) -> Self {
         let mut slices = Vec::with_capacity(Action::ALL.len());
         let mut needs_resource = Vec::with_capacity(Action::ALL.len());
+        let mut only_principal = Vec::with_capacity(Action::ALL.len());
         for action in Action::ALL {
             let of_action: Vec<Slice> = levels.iter().filter_map(|level| Slice::new(level, *action)).collect();
+            only_principal.push(
+                of_action
+                    .iter()
+                    .all(|slice| slice.rules.values().all(Rule::looks_only_at_principal)),
+            );
             needs_resource.push(
                 of_action
                     .iter()
@@ -261,7 +275,11 @@ impl RuleSet {
             );
             slices.push(of_action);
         }
-        Self { slices, needs_resource }
+        Self {
+            slices,
+            needs_resource,
+            only_principal,
+        }
     }
 
     /// The levels with rules that can apply to an action, from the highest down.
@@ -269,6 +287,12 @@ impl RuleSet {
     pub fn slices(&self, action: Action) -> &[Slice] {
         // One entry an action, in the order of their numbers.
         &self.slices[action as usize]
+    }
+
+    /// Whether nothing but the principal determines a decision on this action.
+    #[must_use]
+    pub fn only_principal(&self, action: Action) -> bool {
+        self.only_principal[action as usize]
     }
 
     /// Whether a decision on this action looks at attributes of the resource.

@@ -5,6 +5,7 @@
 //! [`writer`] how many of them share a commit).
 
 pub mod change;
+mod coalesced;
 mod connect;
 mod error;
 mod records;
@@ -14,6 +15,7 @@ mod writer;
 use std::sync::Arc;
 
 pub use change::{Applied, Change, Record, Tx};
+pub use coalesced::{Coalesced, Question};
 pub use connect::DatabaseUrl;
 pub use error::StoreError;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
