@@ -128,7 +128,16 @@ impl Aka {
         Self::start(self.node.store, Arc::clone(&self.node.data), &[]).await
     }
 
+    /// Another server on the database of this one, which [`Aka::stop`] does not ask to stop but kills.
+    pub async fn second_node_to_be_killed(&self) -> Self {
+        Self::start_ended_by("KILL", self.node.store, Arc::clone(&self.node.data), &[]).await
+    }
+
     async fn start(store: Store, data: Arc<Data>, settings: &[(&str, &str)]) -> Self {
+        Self::start_ended_by("TERM", store, data, settings).await
+    }
+
+    async fn start_ended_by(signal: &str, store: Store, data: Arc<Data>, settings: &[(&str, &str)]) -> Self {
         let mut environment = vec![
             ("DATABASE_URL", data.url.as_str()),
             // The tests' issuers of tokens are on this machine.
@@ -137,7 +146,8 @@ impl Aka {
         environment.extend(settings);
         let number = data.logs.fetch_add(1, Ordering::Relaxed);
         let log = data.directory.path().join(format!("serve-{number}.log"));
-        let process = program::start(&["serve", "--listen", "127.0.0.1:0"], &environment, &log);
+        let serve = ["serve", "--listen", "127.0.0.1:0"];
+        let process = program::start_ended_by(signal, &serve, &environment, &log);
         let line = process.line();
         let address = line
             .strip_prefix("listening on ")

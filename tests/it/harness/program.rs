@@ -86,7 +86,12 @@ pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
 
 /// Starts the program as one that goes on until it is stopped by SIGTERM; its log goes to the file `log`.
 pub fn start(arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Child {
-    let child = Start::new("TERM", log, path(), arguments)
+    start_ended_by("TERM", arguments, environment, log)
+}
+
+/// The same with the signal by which it is stopped: SIGKILL leaves it no time for anything.
+pub fn start_ended_by(signal: &str, arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Child {
+    let child = Start::new(signal, log, path(), arguments)
         .environment(|command| {
             without_settings(command);
             command.envs(environment.iter().copied());

@@ -1,0 +1,90 @@
+//! Killing the server without a warning while it is busy: what it has answered is there, whole, and once.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use crate::harness::{Aka, Caller, Store, Uuid, run};
+
+/// How often the server is killed, on each store.
+const KILLS: usize = 20;
+/// How long it is busy before.
+const BUSY_FOR: Duration = Duration::from_millis(400);
+/// How many callers keep it busy.
+const CALLERS: usize = 32;
+
+/// Links accounts one after the other until there is no answer. Returns those of which the answer was 201.
+async fn link_until_the_end(caller: Caller, user: Uuid, provider: Uuid, prefix: String) -> Vec<String> {
+    let mut linked = Vec::new();
+    for number in 0.. {
+        let external_id = format!("{prefix}-{number}");
+        match caller.link(user, provider, &external_id).try_send().await {
+            Ok(answer) => {
+                answer.expect(201);
+                linked.push(external_id);
+            }
+            Err(_) => break,
+        }
+    }
+    linked
+}
+
+async fn what_was_answered_before_a_crash_is_there(store: Store) {
+    let aka = Aka::alone(store).await;
+    let acme = aka.tenant().await;
+    let (user, provider) = (acme.user().await, acme.provider("github").await);
+
+    let mut answered = BTreeSet::new();
+    for kill in 0..KILLS {
+        let node = aka.second_node_to_be_killed().await;
+        let mut callers = JoinSet::new();
+        for caller in 0..CALLERS {
+            callers.spawn(link_until_the_end(
+                acme.at(&node),
+                user,
+                provider,
+                format!("{kill}-{caller}"),
+            ));
+        }
+        let began = Instant::now();
+        tokio::time::sleep(BUSY_FOR).await;
+        // The harness waits for the end of the process, which must not keep the callers waiting.
+        let killed = tokio::task::spawn_blocking(move || node.stop());
+        answered.extend(callers.join_all().await.into_iter().flatten());
+        let (_, status) = killed.await.expect("the server can be killed");
+        assert_eq!(status, 128 + 9, "it was killed, after {:?}", began.elapsed());
+    }
+
+    assert!(answered.len() > KILLS * CALLERS, "it was busy: {}", answered.len());
+    let rows = aka.rows().await;
+    let of_tenant = [("tenant_id", acme.tenant().into())];
+    let external_ids: Vec<String> = rows.column("identities", "external_id", &of_tenant).await;
+    let stored: BTreeSet<String> = external_ids.iter().cloned().collect();
+    assert_eq!(external_ids.len(), stored.len(), "none is there twice");
+    let lost: Vec<&String> = answered.difference(&stored).collect();
+    assert!(lost.is_empty(), "answered with 201, but not there: {lost:?}");
+    let mut ids: Vec<Uuid> = rows.column("identities", "id", &of_tenant).await;
+    ids.sort();
+    for (table, column, kind) in [
+        ("audit_log_entries", "action", "createUserIdentity"),
+        ("outbox_events", "event_type", "identity.linked"),
+    ] {
+        let like = [of_tenant[0].clone(), (column, kind.into())];
+        let mut recorded: Vec<Uuid> = rows.column(table, "resource_id", &like).await;
+        recorded.sort();
+        assert_eq!(recorded, ids, "each link has one row in {table}");
+    }
+}
+
+#[test]
+fn what_was_answered_before_a_crash_is_there_on_sqlite() {
+    run(what_was_answered_before_a_crash_is_there(Store::Sqlite));
+}
+
+#[test]
+fn what_was_answered_before_a_crash_is_there_on_postgres() {
+    run(what_was_answered_before_a_crash_is_there(Store::Postgres));
+}
