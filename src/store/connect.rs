@@ -19,8 +19,10 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 const TEST_WHEN_IDLE_FOR: Duration = Duration::from_millis(500);
 /// Connections for reading. A query takes the database a fraction of a millisecond, so that a few keep two cores busy.
 const READERS: u32 = 10;
-/// Memory for pages in each connection to SQLite: negative, so in KiB.
-const SQLITE_CACHE_KIB: &str = "-8192";
+/// The same on SQLite, where each is a thread of this process, with a cache of its own.
+const SQLITE_READERS: u32 = 4;
+/// Memory for pages in each connection to SQLite: negative, so in KiB. What is not here is in the system's cache.
+const SQLITE_CACHE_KIB: &str = "-4096";
 
 /// The address of a database: `sqlite://path` or `postgres://user:password@host/database`.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,7 +80,8 @@ pub struct Connections {
 /// Opens the connections.
 pub async fn open(url: &DatabaseUrl) -> Result<Connections, StoreError> {
     let writer = Database::connect(options(url, 1)).await?;
-    let reader = Database::connect(options(url, READERS)).await?;
+    let readers = if url.is_sqlite() { SQLITE_READERS } else { READERS };
+    let reader = Database::connect(options(url, readers)).await?;
     Ok(Connections { reader, writer })
 }
 
@@ -114,7 +117,6 @@ fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {
                 .busy_timeout(STATEMENT_TIMEOUT)
                 .pragma("cache_size", SQLITE_CACHE_KIB)
                 .pragma("temp_store", "memory")
-                .optimize_on_close(true, None)
         })
         .map_sqlx_postgres_opts(|postgres| {
             postgres.application_name("aka").options([
