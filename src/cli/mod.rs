@@ -61,7 +61,7 @@ const STACK_BYTES: usize = 16 * 1024 * 1024;
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { command, logging } = parse(std::env::args_os());
-    telemetry::begin(&logging);
+    let _until_the_end = telemetry::begin(&logging);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)
