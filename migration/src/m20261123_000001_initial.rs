@@ -9,7 +9,7 @@ use sea_orm_migration::{prelude::*, sea_orm::DatabaseBackend};
 pub struct Migration;
 
 /// What SQLite's planner is to believe of the tables: rows of the index, then rows for each further column that is given
-/// (SQLite's "The sqlite_stat1 table"). Without it the planner believes that a tenant has ten identities, and reads all of
+/// (SQLite's "The `sqlite_stat1` Table"). Without it the planner believes that a tenant has ten identities, and reads all of
 /// them in the order of the primary key to find those of one user. Statistics of the real tables would be right until the
 /// tables grow, and nobody would notice; these are right for large tables, and small ones do not need any.
 const STATISTICS: &str = "\

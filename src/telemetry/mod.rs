@@ -18,7 +18,6 @@ const LINES: usize = 16 * 1024;
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// Begins to log. To be called once, before anything else. What waits is written when the guard goes.
-#[must_use]
 pub fn begin(logging: &Logging) -> WorkerGuard {
     let text = match logging.log_format {
         LogFormat::Text => true,
