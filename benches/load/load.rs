@@ -1,0 +1,219 @@
+//! The load generator.
+//!
+//! Two ways to ask. In a closed loop each connection sends its next request when it has the answer to the last one: that
+//! finds the greatest rate. At a rate, requests are due at fixed times whether or not those before are answered, and a
+//! request's time is counted from when it was due: that is how long callers wait who do not wait for one another
+//! (a closed loop would leave out just the requests that a slow answer has kept from being sent).
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{Outcome, client::Connection, data::Random, requests::Requests};
+
+/// What is sent where, and for how long.
+pub struct Load {
+    pub address: SocketAddr,
+    pub connections: u16,
+    pub requests: Arc<Requests>,
+    pub warm_up: Duration,
+    pub measured: Duration,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub struct Answers {
+    /// Of those within the measured time, in microseconds, sorted.
+    pub times: Vec<u32>,
+    /// As expected, within the measured time or not.
+    pub expected: u64,
+    /// How many had another status.
+    pub unexpected: BTreeMap<u16, u64>,
+}
+
+/// When a run begins to count, and when it ends.
+#[derive(Clone, Copy)]
+struct Span {
+    from: Instant,
+    to: Instant,
+}
+
+/// What is due when, at a rate.
+struct Schedule {
+    began: Instant,
+    per_second: f64,
+    /// One for each request that is due and not yet taken by a connection.
+    due: Semaphore,
+    taken: AtomicU64,
+}
+
+impl Load {
+    /// Runs in a closed loop. `at` is called when the measured time begins, and when it ends.
+    pub async fn closed_loop(&self, at: impl FnMut()) -> Outcome<Answers> {
+        self.run(None, at).await
+    }
+
+    /// Runs at a rate.
+    pub async fn at_rate(&self, per_second: f64, at: impl FnMut()) -> Outcome<Answers> {
+        self.run(Some(per_second), at).await
+    }
+
+    async fn run(&self, per_second: Option<f64>, mut at: impl FnMut()) -> Outcome<Answers> {
+        /// Requests under way at the end are answered within this, or never.
+        const PATIENCE: Duration = Duration::from_secs(20);
+        let mut connections = Vec::new();
+        for _ in 0..self.connections {
+            connections.push(Connection::open(self.address).await?);
+        }
+        let began = Instant::now();
+        let span = Span {
+            from: began + self.warm_up,
+            to: began + self.warm_up + self.measured,
+        };
+        let schedule = per_second.map(|per_second| Schedule::begin(per_second, span.to));
+        let mut tasks = JoinSet::new();
+        for (connection, number) in connections.into_iter().zip(0..) {
+            let seed = Random::new((number << 32) | u64::from(std::process::id()));
+            let requests = Arc::clone(&self.requests);
+            match &schedule {
+                None => tasks.spawn(ask_and_ask(connection, requests, seed, span)),
+                Some(schedule) => tasks.spawn(ask_when_due(connection, requests, seed, span, Arc::clone(schedule))),
+            };
+        }
+        tokio::time::sleep_until(span.from.into()).await;
+        at();
+        tokio::time::sleep_until(span.to.into()).await;
+        at();
+        let mut all = Answers::default();
+        let joined = tokio::time::timeout(PATIENCE, async {
+            while let Some(one) = tasks.join_next().await {
+                all.add(one??);
+            }
+            Ok::<(), Box<dyn std::error::Error>>(())
+        });
+        joined
+            .await
+            .map_err(|_| format!("requests are not answered within {PATIENCE:?}"))??;
+        all.times.sort_unstable();
+        Ok(all)
+    }
+}
+
+impl Answers {
+    fn add(&mut self, other: Self) {
+        self.times.extend(other.times);
+        self.expected += other.expected;
+        for (status, count) in other.unexpected {
+            *self.unexpected.entry(status).or_default() += count;
+        }
+    }
+
+    fn note(&mut self, status: u16, expected: u16, began: Instant, span: Span) {
+        let now = Instant::now();
+        if status != expected {
+            *self.unexpected.entry(status).or_default() += 1;
+            return;
+        }
+        self.expected += 1;
+        if now >= span.from && now < span.to {
+            self.times
+                .push(u32::try_from((now - began).as_micros()).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+async fn ask_and_ask(
+    mut connection: Connection,
+    requests: Arc<Requests>,
+    mut random: Random,
+    span: Span,
+) -> std::io::Result<Answers> {
+    let (mut answers, mut request) = (Answers::default(), Vec::new());
+    loop {
+        request.clear();
+        requests.next(&mut random, &mut request);
+        let began = Instant::now();
+        if began >= span.to {
+            return Ok(answers);
+        }
+        let status = connection.ask(&request).await?.status;
+        answers.note(status, requests.expected(), began, span);
+    }
+}
+
+async fn ask_when_due(
+    mut connection: Connection,
+    requests: Arc<Requests>,
+    mut random: Random,
+    span: Span,
+    schedule: Arc<Schedule>,
+) -> std::io::Result<Answers> {
+    let (mut answers, mut request) = (Answers::default(), Vec::new());
+    while let Some(due) = schedule.next().await {
+        request.clear();
+        requests.next(&mut random, &mut request);
+        let status = connection.ask(&request).await?.status;
+        answers.note(status, requests.expected(), due, span);
+    }
+    Ok(answers)
+}
+
+impl Schedule {
+    /// Begins to make requests due. A thread does that, because the runtime's own timers go by milliseconds.
+    fn begin(per_second: f64, end: Instant) -> Arc<Self> {
+        /// Between two looks at the clock; the system adds some tens of microseconds.
+        const STEP: Duration = Duration::from_micros(50);
+        let schedule = Arc::new(Self {
+            began: Instant::now(),
+            per_second,
+            due: Semaphore::new(0),
+            taken: AtomicU64::new(0),
+        });
+        let making = Arc::clone(&schedule);
+        std::thread::spawn(move || {
+            let mut made = 0;
+            while Instant::now() < end {
+                // Those of which the time has come; the first one is due at the start.
+                while making.time_of(made) <= Instant::now() {
+                    making.due.add_permits(1);
+                    made += 1;
+                }
+                std::thread::sleep(STEP);
+            }
+            making.due.close();
+        });
+        schedule
+    }
+
+    fn time_of(&self, number: u64) -> Instant {
+        #[expect(clippy::cast_precision_loss, reason = "there are not so many requests")]
+        let number = number as f64;
+        self.began + Duration::from_secs_f64(number / self.per_second)
+    }
+
+    /// Waits until a request is due that no other connection has taken; says when it was due. None: the run is over.
+    async fn next(&self) -> Option<Instant> {
+        self.due.acquire().await.ok()?.forget();
+        Some(self.time_of(self.taken.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+/// The time below which this part of the answers lies, in microseconds.
+pub fn quantile(sorted: &[u32], part: f64) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place in a list"
+    )]
+    let place = (sorted.len() as f64 * part).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or_default()
+}
