@@ -3,6 +3,8 @@
 //! The order is that of the contract: the credential first (401), then the tenant header (400 where it is none, 403
 //! where it is another tenant's), and only then anything else of the request.
 
+use std::sync::Arc;
+
 use aka_entity::identity;
 use poem::{Request, RequestBody};
 use poem_openapi::{
@@ -47,6 +49,12 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub fn tenant_id(&self) -> TenantId {
         self.caller.tenant_id()
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn state(&self) -> Arc<TenantState> {
+        Arc::clone(&self.caller.tenant)
     }
 
     /// Whose is an account?

@@ -93,9 +93,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
                 let (field, reason) = describe(path, &cause);
                 Error::field(In::Body, field, reason)
             }
-            None => Error::MalformedJson {
-                reason: cause.to_string(),
-            },
+            // A name of something that is no text at all: serde_json calls that a fault of the JSON.
+            None => Error::field(In::Body, path, "must be a string"),
         }
     })?;
     json.end().map_err(|error| Error::MalformedJson {

@@ -318,9 +318,11 @@ impl Error {
             Self::ApiKeyEnded => {
                 "The API key is revoked or expired, so that it cannot be rotated. Create a new one.".into()
             }
-            Self::PreconditionFailed => "Somebody else has changed this since it was read with the ETag in If-Match. Read it \
+            Self::PreconditionFailed => {
+                "Somebody else has changed this since it was read with the ETag in If-Match. Read it \
                 again, and send the change with its ETag of now."
-                .into(),
+                    .into()
+            }
             Self::TooManyRules { max } => format!("There may be {max} rules here at most. Remove some first."),
             Self::PayloadTooLarge { max_bytes } => format!("The body is larger than {max_bytes} bytes."),
             Self::UnsupportedMediaType { found } => match found {

@@ -217,8 +217,8 @@ impl IdentitiesApi {
                     .filter_map(|(name, value)| Some((name, text(value?)))),
             );
             Circumstances {
-                context,
                 named: vec![provider.entity],
+                ..Circumstances::of(context)
             }
         };
         let action = Action::CreateUserIdentity;

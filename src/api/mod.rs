@@ -9,6 +9,7 @@ pub mod auth;
 pub mod body;
 pub mod document;
 pub mod error;
+pub mod etag;
 mod examples;
 pub mod health;
 pub mod identities;
@@ -16,6 +17,8 @@ pub mod identity_providers;
 pub mod page;
 pub mod params;
 pub mod policies;
+pub mod policy_evaluation;
+pub mod policy_rules;
 pub mod tenants;
 pub mod timestamp;
 pub mod users;
@@ -79,6 +82,36 @@ enum Created<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
         Answer<T>,
         /// The path of what was created.
         #[oai(header = "Location")]
+        String,
+    ),
+}
+
+/// The answer to a request for something whose state has a name, or that changed it.
+#[derive(ApiResponse)]
+enum Tagged<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
+    /// Done.
+    #[oai(status = 200)]
+    Done(
+        Answer<T>,
+        /// The state of what is answered: send it as `If-Match` with a change, and the change is made only where it is
+        /// still so.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// The answer to a request that made something whose state has a name.
+#[derive(ApiResponse)]
+enum CreatedTagged<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
+    /// Created.
+    #[oai(status = 201)]
+    Created(
+        Answer<T>,
+        /// The path of what was created.
+        #[oai(header = "Location")]
+        String,
+        /// The state of what was created.
+        #[oai(header = "ETag")]
         String,
     ),
 }

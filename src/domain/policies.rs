@@ -5,8 +5,8 @@ use std::{collections::HashSet, fmt::Write as _};
 use aka_entity::{policy, policy_rule};
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait as _, DatabaseBackend, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ActiveModelTrait as _, ConnectionTrait as _, DatabaseBackend, EntityTrait as _, IntoActiveModel as _,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -382,7 +382,9 @@ impl Change for ReorderPolicies {
             ids: &'a [Uuid],
         }
         let entry = Entry { ids: &wanted };
-        let record = self.permit.record("policy", *first, &entry, "policies.reordered", &entry);
+        let record = self
+            .permit
+            .record("policy", *first, &entry, "policies.reordered", &entry);
         Ok(Applied::recorded((), record).in_memory_of_nodes(tenant))
     }
 }
@@ -425,7 +427,10 @@ impl Change for DeletePolicy {
         let tenant = self.permit.tenant();
         let policy = get(tx, tenant, self.id).await?;
         if self.expected.is_some() {
-            check(&self.expected, &revision(&policy, &rules_of(tx, tenant, self.id).await?))?;
+            check(
+                &self.expected,
+                &revision(&policy, &rules_of(tx, tenant, self.id).await?),
+            )?;
         }
         policy::Entity::delete_by_id((tenant.0, self.id.0)).exec(tx.db).await?;
         let record = record(&self.permit, &policy, &[], "policy.deleted");
@@ -495,7 +500,12 @@ impl Change for UpdatePolicyRule {
             return Ok(Applied::unchanged(rule));
         }
         let rule = rule.into_active_model().reset_all().update(tx.db).await?;
-        let record = record(&self.permit, &policy, std::slice::from_ref(&rule), "policy_rule.updated");
+        let record = record(
+            &self.permit,
+            &policy,
+            std::slice::from_ref(&rule),
+            "policy_rule.updated",
+        );
         Ok(Applied::recorded(rule, record).in_memory_of_nodes(tenant))
     }
 }

@@ -59,7 +59,10 @@ impl Statement {
     pub fn of(rule: &Policy, text: &str) -> Self {
         let id = |action: &EntityUid| action.id().unescaped().to_owned();
         Self {
-            annotations: rule.annotations().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            annotations: rule
+                .annotations()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             effect: rule.effect(),
             principal: match rule.principal_constraint() {
                 PrincipalConstraint::Any => Scope::Any,
@@ -100,8 +103,11 @@ impl Statement {
                 ids => format!("action in [{}]", ids.iter().map(action).collect::<Vec<_>>().join(", ")),
             },
         };
-        let (effect, principal, resource) =
-            (effect_name(self.effect), self.principal.to_text("principal"), self.resource.to_text("resource"));
+        let (effect, principal, resource) = (
+            effect_name(self.effect),
+            self.principal.to_text("principal"),
+            self.resource.to_text("resource"),
+        );
         text.push_str(&format!("{effect} (\n  {principal},\n  {action},\n  {resource}\n)"));
         if let Some(conditions) = &self.conditions {
             text.push('\n');
@@ -113,7 +119,8 @@ impl Statement {
 }
 
 impl Scope {
-    fn to_text(&self, of: &str) -> String {
+    /// The constraint as a text, on the variable of this name.
+    pub(super) fn to_text(&self, of: &str) -> String {
         match self {
             Self::Any => of.to_owned(),
             Self::Eq(entity) => format!("{of} == {entity}"),
