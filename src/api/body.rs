@@ -93,8 +93,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
                 let (field, reason) = describe(path, &cause);
                 Error::field(In::Body, field, reason)
             }
-            // A name of something that is no text at all: serde_json calls that a fault of the JSON.
-            None => Error::field(In::Body, path, "must be a string"),
+            // Where a name is something else than a text, serde_json says that of it, and means the type.
+            None if cause.to_string().starts_with("expected value") => Error::field(In::Body, path, "must be a string"),
+            None => Error::MalformedJson {
+                reason: cause.to_string(),
+            },
         }
     })?;
     json.end().map_err(|error| Error::MalformedJson {
