@@ -32,7 +32,12 @@ use poem_openapi::{
 use serde::Serialize;
 
 use crate::{
-    domain::{api_keys::ApiKeys, linking::Lookup, tenant_state::Tenants, tokens::Tokens},
+    domain::{
+        api_keys::ApiKeys,
+        linking::{Lookup, OfUser},
+        tenant_state::Tenants,
+        tokens::Tokens,
+    },
     store::{Coalesced, Store},
 };
 use body::Answer;
@@ -44,6 +49,8 @@ pub struct App {
     pub store: Store,
     /// Whose account is it?
     pub lookups: Coalesced<Lookup>,
+    /// Which accounts has a user?
+    pub of_users: Coalesced<OfUser>,
     /// The tenants in memory.
     pub tenants: Tenants,
     /// The API keys in memory.

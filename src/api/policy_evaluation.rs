@@ -274,7 +274,7 @@ impl PolicyEvaluationApi {
             .parse()
             .map_err(|reason: String| Error::field(In::Body, "action", reason))?;
         let context = context.unwrap_or_default().0;
-        let tenant = caller.state();
+        let tenant = Arc::clone(caller.tenant());
         let circumstances =
             evaluation::circumstances(&tenant, &context).map_err(|reason| Error::field(In::Body, "context", reason))?;
         let on = evaluation::resource(caller.tenant_id(), &resource).map_err(question("resource"));
