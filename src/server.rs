@@ -70,6 +70,7 @@ impl Server {
         let app = App {
             tokens: Tokens::new(client, lookups.clone()),
             lookups,
+            of_users: Coalesced::new(&store),
             store,
             tenants,
             api_keys: ApiKeys::default(),

@@ -3,6 +3,8 @@
 //! The order is that of the contract: the credential first (401), then the tenant header (400 where it is none, 403
 //! where it is another tenant's), and only then anything else of the request.
 
+use std::sync::Arc;
+
 use aka_entity::identity;
 use poem::{Request, RequestBody};
 use poem_openapi::{
@@ -10,6 +12,7 @@ use poem_openapi::{
     registry::{MetaParamIn, MetaSchemaRef, MetaSecurityScheme, Registry},
     types::Type as _,
 };
+use uuid::Uuid;
 
 use super::{
     App,
@@ -18,8 +21,8 @@ use super::{
 use crate::{
     domain::{
         caller::{self, Circumstances, On, Permit},
-        ids::{IdentityProviderId, TenantId},
-        linking::Lookup,
+        ids::{IdentityProviderId, TenantId, UserId},
+        linking::{Lookup, OfUser},
         tenant_state::TenantState,
         text::ExternalId,
     },
@@ -49,6 +52,29 @@ impl<'a> Caller<'a> {
         self.caller.tenant_id()
     }
 
+    /// Which accounts has a user? A page of them, after a position.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn identities_of(
+        &self,
+        user: UserId,
+        after: Option<Uuid>,
+        limit: u64,
+    ) -> Result<Vec<identity::Model>, StoreError> {
+        let tenant = self.tenant_id();
+        self.app
+            .of_users
+            .ask(OfUser {
+                tenant,
+                user,
+                after,
+                limit,
+            })
+            .await
+    }
+
     /// Whose is an account?
     ///
     /// # Errors
@@ -72,7 +98,7 @@ impl<'a> Caller<'a> {
 
     /// What is known of the tenant.
     #[must_use]
-    pub fn tenant(&self) -> &TenantState {
+    pub fn tenant(&self) -> &Arc<TenantState> {
         &self.caller.tenant
     }
 

@@ -93,6 +93,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
                 let (field, reason) = describe(path, &cause);
                 Error::field(In::Body, field, reason)
             }
+            // Where a name is something else than a text, serde_json says that of it, and means the type.
+            None if cause.to_string().starts_with("expected value") => Error::field(In::Body, path, "must be a string"),
             None => Error::MalformedJson {
                 reason: cause.to_string(),
             },

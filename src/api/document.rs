@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     api_keys::ApiKeysApi, examples, health::HealthApi, identities::IdentitiesApi,
-    identity_providers::IdentityProvidersApi, policies::PoliciesApi, tenants::TenantsApi, users::UsersApi,
+    identity_providers::IdentityProvidersApi, policies::PoliciesApi, policy_evaluation::PolicyEvaluationApi,
+    policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
 };
 
 const DESCRIPTION: &str = "\
@@ -40,6 +41,8 @@ pub fn service() -> OpenApiService<impl OpenApi, ()> {
         UsersApi,
         IdentityProvidersApi,
         PoliciesApi,
+        PolicyRulesApi,
+        PolicyEvaluationApi,
         ApiKeysApi,
         TenantsApi,
         HealthApi,
@@ -282,6 +285,19 @@ fn request_schemas(document: &Value) -> BTreeSet<String> {
         .collect()
 }
 
+/// Gives a header the name that it goes by.
+fn rename(headers: &mut Map<String, Value>, from: &str, to: &str) {
+    if let Some(mut header) = headers.shift_remove(from) {
+        if to == "Location" {
+            header["schema"]["format"] = json!("uri-reference");
+        }
+        if let Some(header) = header.as_object_mut() {
+            header.remove("deprecated");
+        }
+        headers.insert(to.into(), header);
+    }
+}
+
 /// Puts right what generators of clients stumble over, and leaves out what says nothing.
 fn tidy(value: &mut Value) {
     match value {
@@ -307,12 +323,9 @@ fn tidy(value: &mut Value) {
                 let told = ["name", "in", "required", "description", "schema"];
                 *object = told.iter().filter_map(|name| object.remove_entry(*name)).collect();
             }
-            if let Some(Value::Object(headers)) = object.get_mut("headers")
-                && let Some(mut location) = headers.shift_remove("LOCATION")
-            {
-                location["schema"]["format"] = json!("uri-reference");
-                location.as_object_mut().map(|location| location.remove("deprecated"));
-                headers.insert("Location".into(), location);
+            if let Some(Value::Object(headers)) = object.get_mut("headers") {
+                rename(headers, "LOCATION", "Location");
+                rename(headers, "ETAG", "ETag");
             }
             object.retain(|name, value| {
                 let empty = value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);

@@ -155,6 +155,7 @@ pub enum Error {
         linked: u64,
     },
     ApiKeyEnded,
+    PreconditionFailed,
     TooManyRules {
         max: u64,
     },
@@ -215,6 +216,7 @@ impl Error {
             | Self::IdentityProviderInUse { .. }
             | Self::ApiKeyEnded
             | Self::TooManyRules { .. } => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable { .. } | Self::Overloaded | Self::IssuerUnavailable { .. } | Self::TimedOut => {
@@ -243,6 +245,7 @@ impl Error {
             Self::TenantAlreadyExists => "tenant_already_exists",
             Self::IdentityProviderInUse { .. } => "identity_provider_in_use",
             Self::ApiKeyEnded => "api_key_ended",
+            Self::PreconditionFailed => "precondition_failed",
             Self::TooManyRules { .. } => "too_many_rules",
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
@@ -314,6 +317,11 @@ impl Error {
             ),
             Self::ApiKeyEnded => {
                 "The API key is revoked or expired, so that it cannot be rotated. Create a new one.".into()
+            }
+            Self::PreconditionFailed => {
+                "Somebody else has changed this since it was read with the ETag in If-Match. Read it \
+                again, and send the change with its ETag of now."
+                    .into()
             }
             Self::TooManyRules { max } => format!("There may be {max} rules here at most. Remove some first."),
             Self::PayloadTooLarge { max_bytes } => format!("The body is larger than {max_bytes} bytes."),
@@ -601,6 +609,8 @@ impl From<PolicyRefusal> for Error {
             PolicyRefusal::NoPolicy => Self::not_found("policy"),
             PolicyRefusal::NoRule => Self::not_found("policy_rule"),
             PolicyRefusal::TooManyRules(max) => Self::TooManyRules { max },
+            PolicyRefusal::Changed => Self::PreconditionFailed,
+            PolicyRefusal::NotAnOrder { reason } => Self::field(In::Body, "ids", reason),
             PolicyRefusal::Store(error) => error.into(),
         }
     }
@@ -621,6 +631,7 @@ statuses! {
     E403 = 403, 2, "Forbidden. Codes: `tenant_mismatch` (the credential belongs to another tenant), `forbidden` (policy says no; `notices` says why).";
     E404 = 404, 3, "Not found in this tenant. Code: `not_found` (`details.resource` says what).";
     E409 = 409, 4, "In conflict with how things are. Codes, as far as they apply to this operation: `identity_already_linked`, `identity_provider_disabled`, `user_suspended`, `user_already_exists`, `tenant_already_exists`, `identity_provider_in_use`, `api_key_ended`, `too_many_rules`.";
+    E412 = 412, 9, "It is no longer as `If-Match` says. Code: `precondition_failed`.";
     E413 = 413, 5, "The body is too large. Code: `payload_too_large` (`details.max_bytes` is the limit).";
     E415 = 415, 6, "The body is not `application/json`. Code: `unsupported_media_type`.";
     E500 = 500, 7, "A fault of the server. Code: `internal`.";

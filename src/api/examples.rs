@@ -63,7 +63,37 @@ pub fn of_schema(name: &str) -> Option<Value> {
             "priority": 100,
             "cedar_policy_set": RULE,
         }),
-        "NewPolicyRule" => json!({ "policy_text": RULE }),
+        "PolicyRuleInput" => json!({ "policy_text": RULE }),
+        "PolicyUpdate" => json!({ "enabled": true, "priority": 200 }),
+        "PolicyOrder" => json!({ "ids": [POLICY] }),
+        "PolicyRuleOrder" => json!({ "ids": [POLICY_RULE] }),
+        "PolicyExport" => json!({ "cedar_policy_set": RULE }),
+        "PolicyQuestion" => json!({
+            "principal": "user:ada@example.com",
+            "action": "createUserIdentity",
+            "resource": format!("user:{}", demo::USER),
+            "context": {
+                "identity_provider": demo::GITHUB,
+                "external_id": "583231",
+                "external_email": "octocat@elsewhere.example",
+            },
+        }),
+        "PolicyEvaluation" => json!({
+            "permitted": false,
+            "kind": "forbidden",
+            "matching_policy_ids": [POLICY],
+            "matching_rule_ids": [POLICY_RULE],
+            "priority": 100,
+            "reason": format!("Forbidden by {POLICY_RULE}."),
+            "notices": ["GitHub accounts must use an address of the company."],
+            "explanations": [{
+                "rule_id": POLICY_RULE,
+                "policy_id": POLICY,
+                "effect": "forbid",
+                "message": format!("The rule {POLICY_RULE} forbids it."),
+                "unsatisfied": [],
+            }],
+        }),
         "Policy" => policy(),
         "Page_Policy" => page(&policy()),
         "PolicyRule" => rule(),
@@ -99,7 +129,7 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
     let error =
         |code: &str, message: &str, details: Value| json!({ "code": code, "message": message, "details": details });
     Some(match (status, operation) {
-        ("400", "createPolicy" | "createPolicyRule") => error(
+        ("400", "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule") => error(
             "invalid_rule",
             "The Cedar text is not a rule at line 1, column 44: unrecognized action `Action::\"eatCake\"`.",
             json!({ "field": "policy_text", "in": "body", "reason": "unrecognized action `Action::\"eatCake\"`", "line": 1, "column": 44 }),
@@ -163,11 +193,16 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
             "The API key is revoked or expired, so that it cannot be rotated. Create a new one.",
             json!({}),
         ),
-        ("409", "createPolicy" | "createPolicyRule") => error(
+        ("409", "createPolicy" | "updatePolicy" | "createPolicyRule") => error(
             "too_many_rules",
             "There may be 1000 rules here at most. Remove some first.",
             json!({ "max": 1000 }),
         ),
+        ("412", _) => json!({
+            "code": "precondition_failed",
+            "message": "Somebody else has changed this since it was read with the ETag in If-Match. Read it again, and \
+                send the change with its ETag of now.",
+        }),
         ("413", _) => error(
             "payload_too_large",
             "The body is larger than 65536 bytes.",
@@ -194,7 +229,7 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
 fn resource_of(operation: &str) -> &'static str {
     match operation {
         "getUserIdentity" | "deleteUserIdentity" | "lookupIdentity" => "identity",
-        "getPolicyRule" | "deletePolicyRule" => "policy_rule",
+        "getPolicyRule" | "updatePolicyRule" | "deletePolicyRule" => "policy_rule",
         _ if operation.contains("Polic") => "policy",
         _ if operation.contains("Tenant") => "tenant",
         _ if operation.contains("ApiKey") => "api_key",

@@ -217,8 +217,8 @@ impl IdentitiesApi {
                     .filter_map(|(name, value)| Some((name, text(value?)))),
             );
             Circumstances {
-                context,
                 named: vec![provider.entity],
+                ..Circumstances::of(context)
             }
         };
         let action = Action::CreateUserIdentity;
@@ -267,7 +267,7 @@ impl IdentitiesApi {
         let list = List::new("identities", tenant, &user.to_string());
         let wanted = list.wanted(limit, cursor)?;
         caller.may(Action::ListUserIdentities, On::User(user)).await?;
-        let rows = linking::list(caller.store(), tenant, user, wanted.after, wanted.to_read()).await?;
+        let rows = caller.identities_of(user, wanted.after, wanted.to_read()).await?;
         if rows.is_empty() && users::find(caller.store(), tenant, user).await?.is_none() {
             return Err(Error::not_found("user").into());
         }

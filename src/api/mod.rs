@@ -9,6 +9,7 @@ pub mod auth;
 pub mod body;
 pub mod document;
 pub mod error;
+pub mod etag;
 mod examples;
 pub mod health;
 pub mod identities;
@@ -16,6 +17,8 @@ pub mod identity_providers;
 pub mod page;
 pub mod params;
 pub mod policies;
+pub mod policy_evaluation;
+pub mod policy_rules;
 pub mod tenants;
 pub mod timestamp;
 pub mod users;
@@ -29,7 +32,12 @@ use poem_openapi::{
 use serde::Serialize;
 
 use crate::{
-    domain::{api_keys::ApiKeys, linking::Lookup, tenant_state::Tenants, tokens::Tokens},
+    domain::{
+        api_keys::ApiKeys,
+        linking::{Lookup, OfUser},
+        tenant_state::Tenants,
+        tokens::Tokens,
+    },
     store::{Coalesced, Store},
 };
 use body::Answer;
@@ -41,6 +49,8 @@ pub struct App {
     pub store: Store,
     /// Whose account is it?
     pub lookups: Coalesced<Lookup>,
+    /// Which accounts has a user?
+    pub of_users: Coalesced<OfUser>,
     /// The tenants in memory.
     pub tenants: Tenants,
     /// The API keys in memory.
@@ -79,6 +89,36 @@ enum Created<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
         Answer<T>,
         /// The path of what was created.
         #[oai(header = "Location")]
+        String,
+    ),
+}
+
+/// The answer to a request for something whose state has a name, or that changed it.
+#[derive(ApiResponse)]
+enum Tagged<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
+    /// Done.
+    #[oai(status = 200)]
+    Done(
+        Answer<T>,
+        /// The state of what is answered: send it as `If-Match` with a change, and the change is made only where it is
+        /// still so.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// The answer to a request that made something whose state has a name.
+#[derive(ApiResponse)]
+enum CreatedTagged<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
+    /// Created.
+    #[oai(status = 201)]
+    Created(
+        Answer<T>,
+        /// The path of what was created.
+        #[oai(header = "Location")]
+        String,
+        /// The state of what was created.
+        #[oai(header = "ETag")]
         String,
     ),
 }

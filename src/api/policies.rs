@@ -1,187 +1,36 @@
-//! Policies and their rules: what a tenant says about who may do what.
+//! Policies: what a tenant says about who may do what. Their rules are in [`super::policy_rules`].
 
 use aka_entity::{policy, policy_rule};
-use cedar_policy::Effect;
-use poem_openapi::{Enum, Object, OpenApi};
+use poem_openapi::{Object, OpenApi, types::MaybeUndefined};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::{
-    Created, Gone, Tag,
+    CreatedTagged, Gone, Tag, Tagged,
     auth::Caller,
     body::{Answer, Body, MAX_POLICY_BODY_BYTES},
-    error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
+    error::{ALWAYS, E404, E409, E412, Error, Failure, In, WITH_BODY},
+    etag::{IfMatch, etag},
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
+    policy_rules::PolicyRule,
 };
 use crate::{
     clock::Timestamp,
     domain::{
         caller::On,
-        ids::{PolicyId, PolicyRuleId},
-        policies::{
-            self, CreatePolicy, CreatePolicyRule, DeletePolicy, DeletePolicyRule, MAX_RULES_PER_POLICY, NewRule,
-        },
+        ids::PolicyId,
+        policies::{self, CreatePolicy, DeletePolicy, MAX_RULES_PER_POLICY, NewRule, ReorderPolicies, UpdatePolicy},
         text::{Description, Name},
     },
     policy::{
         Action,
         rules::{MAX_RULE_BYTES, parse_rule, parse_rules},
-        statement::{ActionScope, Scope, Statement},
+        statement::Statement,
     },
 };
 
 /// The greatest distance of a priority from 0.
 const MAX_PRIORITY: i32 = 1_000_000;
-
-/// What a rule does to what it applies to.
-#[derive(Debug, Clone, Copy, Enum, Serialize)]
-#[oai(rename = "Effect", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum EffectName {
-    /// Permits it, unless a rule of the same level forbids it.
-    Permit,
-    /// Forbids it.
-    Forbid,
-}
-
-/// How a rule narrows down its principal or its resource.
-#[derive(Debug, Clone, Copy, Enum, Serialize)]
-#[oai(rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum ScopeType {
-    /// Not at all.
-    Any,
-    /// To one entity.
-    Eq,
-    /// To an entity and its members.
-    In,
-    /// To a type of entity.
-    Is,
-    /// To a type of entity, and to an entity and its members.
-    IsIn,
-}
-
-/// How a rule narrows down its action.
-#[derive(Debug, Clone, Copy, Enum, Serialize)]
-#[oai(rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum ActionScopeType {
-    /// Not at all.
-    Any,
-    /// To one action.
-    Eq,
-    /// To some actions, or the members of some groups of actions.
-    In,
-}
-
-/// One Cedar statement of a policy. Its text is what counts; the other members say what the text says.
-#[derive(Debug, Object, Serialize)]
-pub struct PolicyRule {
-    /// The id of the rule.
-    pub id: PolicyRuleId,
-    /// The place of the rule in its policy, from 0.
-    pub ordinal: i32,
-    /// Whether the rule permits or forbids.
-    pub effect: EffectName,
-    /// The Cedar statement, as it was given.
-    pub policy_text: String,
-    /// How the rule narrows down who it is about.
-    pub principal_scope_type: ScopeType,
-    /// The type of entity of the principal's scope; null where there is none. For `is_in` the type after `is`.
-    #[oai(nullable)]
-    pub principal_entity_type: Option<String>,
-    /// The id of the entity of the principal's scope; null where there is none. For `is_in` the whole entity after
-    /// `in`, for instance `Scope::"users:read"`.
-    #[oai(nullable)]
-    pub principal_entity_id: Option<String>,
-    /// How the rule narrows down the action.
-    pub action_scope_type: ActionScopeType,
-    /// The actions, or groups of actions, of the action's scope: operation ids and names of scopes.
-    pub action_ids: Vec<String>,
-    /// How the rule narrows down the resource.
-    pub resource_scope_type: ScopeType,
-    /// The type of entity of the resource's scope; null where there is none. For `is_in` the type after `is`.
-    #[oai(nullable)]
-    pub resource_entity_type: Option<String>,
-    /// The id of the entity of the resource's scope; null where there is none. For `is_in` the whole entity after
-    /// `in`.
-    #[oai(nullable)]
-    pub resource_entity_id: Option<String>,
-    /// The `when` and `unless` clauses, as they are written; null where there are none.
-    #[oai(nullable)]
-    pub conditions: Option<String>,
-    /// What a caller reads in `notices` when this rule determined the decision: the `notice` that was given with the
-    /// rule, else its `@notice`; null where there is neither.
-    #[oai(nullable)]
-    pub notice: Option<String>,
-    /// When the rule was made.
-    pub created_at: Timestamp,
-}
-
-/// A type, an entity id, and how they narrow down a principal or a resource.
-fn scope(scope: Scope) -> (ScopeType, Option<String>, Option<String>) {
-    match scope {
-        Scope::Any => (ScopeType::Any, None, None),
-        Scope::Eq(entity) => (
-            ScopeType::Eq,
-            Some(entity.type_name().to_string()),
-            Some(entity.id().unescaped().to_owned()),
-        ),
-        Scope::In(entity) => (
-            ScopeType::In,
-            Some(entity.type_name().to_string()),
-            Some(entity.id().unescaped().to_owned()),
-        ),
-        Scope::Is(of_type) => (ScopeType::Is, Some(of_type.to_string()), None),
-        Scope::IsIn(of_type, entity) => (ScopeType::IsIn, Some(of_type.to_string()), Some(entity.to_string())),
-    }
-}
-
-impl TryFrom<policy_rule::Model> for PolicyRule {
-    type Error = Error;
-
-    fn try_from(rule: policy_rule::Model) -> Result<Self, Error> {
-        // It was checked when it was stored, so that it is no fault of the caller's where it cannot be read now.
-        let parsed = parse_rule(&rule.policy_text).map_err(|error| Error::Internal {
-            reason: format!("the stored rule {} cannot be read: {error}", rule.id),
-        })?;
-        let Statement {
-            effect,
-            principal,
-            action,
-            resource,
-            conditions,
-        } = Statement::of(&parsed, &rule.policy_text);
-        let (principal_scope_type, principal_entity_type, principal_entity_id) = scope(principal);
-        let (resource_scope_type, resource_entity_type, resource_entity_id) = scope(resource);
-        let (action_scope_type, action_ids) = match action {
-            ActionScope::Any => (ActionScopeType::Any, Vec::new()),
-            ActionScope::Eq(action) => (ActionScopeType::Eq, vec![action]),
-            ActionScope::In(actions) => (ActionScopeType::In, actions),
-        };
-        Ok(Self {
-            id: PolicyRuleId(rule.id),
-            ordinal: rule.ordinal,
-            effect: match effect {
-                Effect::Permit => EffectName::Permit,
-                Effect::Forbid => EffectName::Forbid,
-            },
-            principal_scope_type,
-            principal_entity_type,
-            principal_entity_id,
-            action_scope_type,
-            action_ids,
-            resource_scope_type,
-            resource_entity_type,
-            resource_entity_id,
-            conditions,
-            notice: rule.notice.or_else(|| parsed.annotation("notice").map(str::to_owned)),
-            created_at: Timestamp(rule.created_at),
-            policy_text: rule.policy_text,
-        })
-    }
-}
 
 /// A named set of Cedar rules.
 ///
@@ -226,6 +75,16 @@ impl TryFrom<(policy::Model, Vec<policy_rule::Model>)> for Policy {
     }
 }
 
+impl Policy {
+    /// A policy with its state.
+    pub(super) async fn tagged<const M: u32>(
+        policy: (policy::Model, Vec<policy_rule::Model>),
+    ) -> Result<Tagged<Self>, Failure<M>> {
+        let etag = etag(&policies::revision(&policy.0, &policy.1));
+        Ok(Tagged::Done(Answer(aside(move || Self::try_from(policy)).await?), etag))
+    }
+}
+
 /// A policy that is to be made.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
@@ -247,18 +106,54 @@ pub struct NewPolicy {
     pub cedar_policy_set: Option<String>,
 }
 
-/// A rule that is to be added to a policy.
+/// What is to change of a policy; what is absent stays.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
-pub struct NewPolicyRule {
-    /// One Cedar statement. Checked against the Cedar schema.
-    #[oai(validator(min_length = 1, max_length = 16384))]
-    pub policy_text: String,
-    /// What a caller is to read in `notices` when this rule determined the decision. It goes before the `@notice` of
-    /// the statement.
+pub struct PolicyUpdate {
+    /// What it is to be called.
     #[oai(nullable)]
-    pub notice: Option<Description>,
+    pub name: Option<Name>,
+    /// What it is for. Null takes the description away.
+    #[serde(default)]
+    pub description: MaybeUndefined<Description>,
+    /// Whether its rules are to be in force.
+    #[oai(nullable)]
+    pub enabled: Option<bool>,
+    /// Higher is evaluated first.
+    #[oai(nullable, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
+    pub priority: Option<i32>,
+    /// Its rules from now on, in place of all that it has: any number of Cedar statements.
+    #[oai(nullable)]
+    pub cedar_policy_set: Option<String>,
+}
+
+/// The order of all policies.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyOrder {
+    /// All policies of the tenant, the one that is to be evaluated first at the head.
+    #[oai(validator(max_items = 1000))]
+    pub ids: Vec<PolicyId>,
+}
+
+/// A policy as Cedar text.
+#[derive(Debug, Object, Serialize)]
+pub struct PolicyExport {
+    /// The statements of all rules in their order: the content of a `.cedar` file. The notice of a rule that is not in
+    /// its statement is put there as `@notice`.
+    pub cedar_policy_set: String,
+}
+
+impl NewPolicy {
+    fn priority(priority: i32) -> Result<i32, Error> {
+        if priority.abs() > MAX_PRIORITY {
+            let reason = format!("must be from -{MAX_PRIORITY} to {MAX_PRIORITY}");
+            return Err(Error::field(In::Body, "priority", reason));
+        }
+        Ok(priority)
+    }
 }
 
 fn too_long(statement: &str) -> Option<String> {
@@ -268,17 +163,6 @@ fn too_long(statement: &str) -> Option<String> {
             statement.len()
         )
     })
-}
-
-impl NewPolicy {
-    fn priority(&self) -> Result<i32, Error> {
-        let priority = self.priority.unwrap_or_default();
-        if priority.abs() > MAX_PRIORITY {
-            let reason = format!("must be from -{MAX_PRIORITY} to {MAX_PRIORITY}");
-            return Err(Error::field(In::Body, "priority", reason));
-        }
-        Ok(priority)
-    }
 }
 
 /// The rules of a set of statements.
@@ -304,21 +188,24 @@ fn split(set: &str) -> Result<Vec<NewRule>, Error> {
 }
 
 /// Does what takes milliseconds, such as parsing a thousand rules, where no other request waits for it.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::Internal {
         reason: error.to_string(),
     })?
 }
 
-/// Rules are in the order of their ordinals, not of their ids: a cursor holds the ordinal in place of an id.
-fn position_of(ordinal: i32) -> Uuid {
-    Uuid::from_u128(ordinal.unsigned_abs().into())
-}
-
-/// The ordinal at a position; the last one where a cursor was made up.
-fn ordinal_of(position: Uuid) -> i32 {
-    i32::try_from(position.as_u128()).unwrap_or(i32::MAX)
+/// A rule as it is exported: its statement, with its notice.
+fn exported(rule: &policy_rule::Model) -> Result<String, Error> {
+    let Some(notice) = &rule.notice else {
+        return Ok(rule.policy_text.clone());
+    };
+    let parsed = parse_rule(&rule.policy_text).map_err(|error| Error::Internal {
+        reason: format!("the stored rule {} cannot be read: {error}", rule.id),
+    })?;
+    let mut statement = Statement::of(&parsed, &rule.policy_text);
+    statement.annotations.insert("notice".into(), notice.clone());
+    Ok(statement.to_text())
 }
 
 /// The operations on policies.
@@ -363,9 +250,9 @@ impl PoliciesApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<NewPolicy, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Created<Policy>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<CreatedTagged<Policy>, Failure<{ WITH_BODY | E409 }>> {
         let Body(new) = body;
-        let priority = new.priority()?;
+        let priority = NewPolicy::priority(new.priority.unwrap_or_default())?;
         let NewPolicy {
             name,
             description,
@@ -387,8 +274,13 @@ impl PoliciesApi {
             rules,
         };
         let policy = caller.store().write(change).await?;
+        let etag = etag(&policies::revision(&policy.0, &policy.1));
         let policy = aside(move || Policy::try_from(policy)).await?;
-        Ok(Created::Created(Answer(policy), format!("/v1/policies/{id}")))
+        Ok(CreatedTagged::Created(
+            Answer(policy),
+            format!("/v1/policies/{id}"),
+            etag,
+        ))
     }
 
     /// Get a policy
@@ -403,11 +295,10 @@ impl PoliciesApi {
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: Path<PolicyId>,
-    ) -> Result<Answer<Policy>, Failure<{ ALWAYS | E404 }>> {
+    ) -> Result<Tagged<Policy>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetPolicy, On::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
-        let policy = policy.ok_or(Error::not_found("policy"))?;
-        Ok(Answer(aside(move || Policy::try_from(policy)).await?))
+        Policy::tagged(policy.ok_or(Error::not_found("policy"))?).await
     }
 
     /// Delete a policy
@@ -422,27 +313,29 @@ impl PoliciesApi {
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: Path<PolicyId>,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
+        /// The `ETag` of the policy as it was read: it is deleted only where it is still so.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E412 }>> {
+        let expected = if_match.expected()?;
         let permit = caller.may(Action::DeletePolicy, On::Policy(policy_id.0)).await?;
         caller
             .store()
             .write(DeletePolicy {
                 permit,
                 id: policy_id.0,
+                expected,
             })
             .await?;
         Ok(Gone::Done)
     }
 
-    /// List the rules of a policy
+    /// Change a policy
     ///
-    /// In their order. Needs the scope `policies:read`, or a policy that permits `listPolicyRules`.
-    #[oai(
-        path = "/v1/policies/:policyId/rules",
-        method = "get",
-        operation_id = "listPolicyRules"
-    )]
-    async fn list_rules(
+    /// What is absent stays. With `cedar_policy_set` all rules are replaced, or none where one of them is wrong. Needs
+    /// the scope `policies:write`, or a policy that permits `updatePolicy`.
+    #[oai(path = "/v1/policies/:policyId", method = "patch", operation_id = "updatePolicy")]
+    async fn update(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
@@ -450,128 +343,86 @@ impl PoliciesApi {
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: Path<PolicyId>,
-        /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit>,
-        /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
-        cursor: OptionalQuery<Cursor>,
-    ) -> Result<Answer<Page<PolicyRule>>, Failure<{ ALWAYS | E404 }>> {
-        let (tenant, policy) = (caller.tenant_id(), policy_id.0);
-        let list = List::new("policy_rules", tenant, &policy.to_string());
-        let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListPolicyRules, On::Policy(policy)).await?;
-        let after = wanted.after.map(ordinal_of);
-        let rows = policies::list_rules(caller.store(), tenant, policy, after, wanted.to_read()).await?;
-        let rows = rows.ok_or(Error::not_found("policy"))?;
-        let rows = aside(move || {
-            rows.into_iter()
-                .map(PolicyRule::try_from)
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .await?;
-        Ok(Answer(list.page(
-            &wanted,
-            rows,
-            |rule| position_of(rule.ordinal),
-            |rule| rule,
-        )))
-    }
-
-    /// Add a rule to a policy
-    ///
-    /// At its end. It is in force when this answers: on the node that answers at once, on others within two seconds.
-    /// A text that is not Cedar, or does not fit the Cedar schema, is refused with `invalid_rule`: Cedar's own
-    /// message, and line and column in `details`. Needs the scope `policies:write`, or a policy that permits
-    /// `createPolicyRule`.
-    #[oai(
-        path = "/v1/policies/:policyId/rules",
-        method = "post",
-        operation_id = "createPolicyRule"
-    )]
-    async fn create_rule(
-        &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
-        /// The policy.
-        #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
-        body: Body<NewPolicyRule, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Created<PolicyRule>, Failure<{ WITH_BODY | E404 | E409 }>> {
-        let (policy, Body(NewPolicyRule { policy_text, notice })) = (policy_id.0, body);
-        if let Some(reason) = too_long(&policy_text) {
-            return Err(Error::field(In::Body, "policy_text", reason).into());
-        }
-        parse_rule(&policy_text).map_err(|error| Error::InvalidRule {
-            field: "policy_text",
-            error,
-        })?;
-        let permit = caller.may(Action::CreatePolicyRule, On::Policy(policy)).await?;
-        let change = CreatePolicyRule {
-            permit,
-            policy,
-            rule: NewRule { policy_text, notice },
+        /// The `ETag` of the policy as it was read: it is changed only where it is still so.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+        body: Body<PolicyUpdate, MAX_POLICY_BODY_BYTES>,
+    ) -> Result<Tagged<Policy>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
+        let (id, expected) = (policy_id.0, if_match.expected()?);
+        let PolicyUpdate {
+            name,
+            description,
+            enabled,
+            priority,
+            cedar_policy_set,
+        } = body.0;
+        let priority = priority.map(NewPolicy::priority).transpose()?;
+        let rules = aside(move || cedar_policy_set.as_deref().map(split).transpose()).await?;
+        let description = match description {
+            MaybeUndefined::Undefined => None,
+            MaybeUndefined::Null => Some(None),
+            MaybeUndefined::Value(description) => Some(Some(description)),
         };
-        let rule = PolicyRule::try_from(caller.store().write(change).await?)?;
-        let location = format!("/v1/policies/{policy}/rules/{}", rule.id);
-        Ok(Created::Created(Answer(rule), location))
+        let permit = caller.may(Action::UpdatePolicy, On::Policy(id)).await?;
+        let change = UpdatePolicy {
+            permit,
+            id,
+            expected,
+            name,
+            description,
+            enabled,
+            priority,
+            rules,
+        };
+        Policy::tagged(caller.store().write(change).await?).await
     }
 
-    /// Get a rule of a policy
+    /// Put the policies into an order
     ///
-    /// Needs the scope `policies:read`, or a policy that permits `getPolicyRule`.
-    #[oai(
-        path = "/v1/policies/:policyId/rules/:ruleId",
-        method = "get",
-        operation_id = "getPolicyRule"
-    )]
-    async fn get_rule(
+    /// Names all of them, the one that is to be evaluated first at the head. Gives each a priority of its own. Needs the
+    /// scope `policies:write`, or a policy that permits `reorderPolicies`.
+    #[oai(path = "/v1/policies/reorder", method = "patch", operation_id = "reorderPolicies")]
+    async fn reorder(
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
-        /// The policy.
-        #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
-        /// The rule.
-        #[oai(name = "ruleId")]
-        rule_id: Path<PolicyRuleId>,
-    ) -> Result<Answer<PolicyRule>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetPolicyRule, On::Policy(policy_id.0)).await?;
-        let rule = policies::find_rule(caller.store(), caller.tenant_id(), policy_id.0, rule_id.0).await?;
-        Ok(Answer(PolicyRule::try_from(
-            rule.ok_or(Error::not_found("policy_rule"))?,
-        )?))
-    }
-
-    /// Remove a rule from a policy
-    ///
-    /// Needs the scope `policies:write`, or a policy that permits `deletePolicyRule`.
-    #[oai(
-        path = "/v1/policies/:policyId/rules/:ruleId",
-        method = "delete",
-        operation_id = "deletePolicyRule"
-    )]
-    async fn delete_rule(
-        &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
-        /// The policy.
-        #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
-        /// The rule.
-        #[oai(name = "ruleId")]
-        rule_id: Path<PolicyRuleId>,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
-        let permit = caller.may(Action::DeletePolicyRule, On::Policy(policy_id.0)).await?;
+        body: Body<PolicyOrder, MAX_POLICY_BODY_BYTES>,
+    ) -> Result<Gone, Failure<{ WITH_BODY }>> {
+        let permit = caller.may(Action::ReorderPolicies, On::Tenant).await?;
         caller
             .store()
-            .write(DeletePolicyRule {
+            .write(ReorderPolicies {
                 permit,
-                policy: policy_id.0,
-                id: rule_id.0,
+                ids: body.0.ids,
             })
             .await?;
         Ok(Gone::Done)
+    }
+
+    /// Export a policy as Cedar text
+    ///
+    /// What `cedar_policy_set` takes back. Needs the scope `policies:read`, or a policy that permits `exportPolicy`.
+    #[oai(
+        path = "/v1/policies/:policyId/export",
+        method = "get",
+        operation_id = "exportPolicy"
+    )]
+    async fn export(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The policy.
+        #[oai(name = "policyId")]
+        policy_id: Path<PolicyId>,
+    ) -> Result<Answer<PolicyExport>, Failure<{ ALWAYS | E404 }>> {
+        caller.may(Action::ExportPolicy, On::Policy(policy_id.0)).await?;
+        let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
+        let (_, rules) = policy.ok_or(Error::not_found("policy"))?;
+        let cedar_policy_set = aside(move || rules.iter().map(exported).collect::<Result<Vec<_>, _>>())
+            .await?
+            .join("\n\n");
+        Ok(Answer(PolicyExport { cedar_policy_set }))
     }
 }

@@ -1,6 +1,6 @@
 //! Who is calling, and what they have been permitted to do.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use aka_entity::audit_log_entry::ActorType;
 use cedar_policy::{Context, Entity, EntityUid, RestrictedExpression};
@@ -14,7 +14,7 @@ use super::{
     users,
 };
 use crate::{
-    policy::{self, Action, Decision, Memo, Query, Verdict, entities},
+    policy::{self, Action, Decision, Explanation, Memo, Query, Verdict, entities},
     store::{Record, Store, StoreError},
 };
 
@@ -63,7 +63,7 @@ pub enum On {
 #[derive(Default)]
 pub struct Circumstances {
     /// The context, member by member.
-    pub context: Vec<(&'static str, RestrictedExpression)>,
+    pub context: Vec<(Cow<'static, str>, RestrictedExpression)>,
     /// The entities that the context names.
     pub named: Vec<Entity>,
 }
@@ -73,7 +73,7 @@ impl Circumstances {
     #[must_use]
     pub fn of(context: impl IntoIterator<Item = (&'static str, RestrictedExpression)>) -> Self {
         Self {
-            context: context.into_iter().collect(),
+            context: context.into_iter().map(|(name, value)| (name.into(), value)).collect(),
             named: Vec::new(),
         }
     }
@@ -169,32 +169,55 @@ impl Caller {
         if for_all && let Some(decision) = self.principal.memo.get(action, version) {
             return Ok(Arc::clone(decision));
         }
-        let Circumstances {
-            context,
-            named: mut entities,
-        } = circumstances();
-        entities.push(self.principal.entity.entity.clone());
-        let resource = self
-            .resource(store, on, rules.needs_resource(action), &mut entities)
+        let query = self
+            .query(store, action, on, circumstances(), rules.needs_resource(action))
             .await?;
-        let context = context.into_iter().map(|(name, value)| (name.to_owned(), value));
-        // Only a doubled name or a call of an extension function can fail, and there are none.
-        let context = Context::from_pairs(context).unwrap_or_else(|_| Context::empty());
-        let principal = &self.principal.entity.uid;
-        let decision = Arc::new(policy::decide(
-            rules,
-            Query {
-                principal,
-                action,
-                resource,
-                context,
-                entities,
-            },
-        ));
+        let decision = Arc::new(policy::decide(rules, query));
         if for_all {
             self.principal.memo.keep(action, version, &decision);
         }
         Ok(decision)
+    }
+
+    /// Decides without any consequence, and explains a no.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be asked. Inside, where principal, action, resource and context do not go together by
+    /// the schema: Cedar's own words.
+    pub async fn explain(
+        &self,
+        store: &Store,
+        action: Action,
+        on: On,
+        circumstances: Circumstances,
+    ) -> Result<Result<(Decision, Vec<Explanation>), String>, StoreError> {
+        let Some(rules) = &self.tenant.rules else {
+            return Ok(Ok((Decision::error(), Vec::new())));
+        };
+        let query = self.query(store, action, on, circumstances, true).await?;
+        Ok(query.check().map(|()| policy::decide_and_explain(rules, query)))
+    }
+
+    async fn query(
+        &self,
+        store: &Store,
+        action: Action,
+        on: On,
+        Circumstances { context, mut named }: Circumstances,
+        with_attributes: bool,
+    ) -> Result<Query<'_>, StoreError> {
+        named.push(self.principal.entity.entity.clone());
+        let resource = self.resource(store, on, with_attributes, &mut named).await?;
+        let context = context.into_iter().map(|(name, value)| (name.into_owned(), value));
+        Ok(Query {
+            principal: &self.principal.entity.uid,
+            action,
+            resource,
+            // Only a doubled name or a call of an extension function can fail, and there are none.
+            context: Context::from_pairs(context).unwrap_or_else(|_| Context::empty()),
+            entities: named,
+        })
     }
 
     fn forbidden(&self, action: Action, decision: &Arc<Decision>) -> Refusal {

@@ -14,8 +14,7 @@ use aka_entity::{
 use async_trait::async_trait;
 use sea_orm::{
     ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, DatabaseConnection, EntityTrait as _,
-    FromQueryResult as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement,
-    sea_query::Expr,
+    FromQueryResult as _, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, Set, Statement, sea_query::Expr,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -26,31 +25,6 @@ use super::{
     text::{Email, ExternalId, ExternalName},
 };
 use crate::store::{Applied, Change, Question, Record, Store, StoreError, Tx, change::Outcome, rows};
-
-/// The identities of a user, oldest first, after a position.
-///
-/// # Errors
-///
-/// [`StoreError`]
-pub async fn list(
-    store: &Store,
-    tenant: TenantId,
-    user: UserId,
-    after: Option<Uuid>,
-    limit: u64,
-) -> Result<Vec<identity::Model>, StoreError> {
-    let mut query = identity::Entity::find()
-        .filter(identity::COLUMN.tenant_id.eq(tenant.0))
-        .filter(identity::COLUMN.user_id.eq(user.0));
-    if let Some(after) = after {
-        query = query.filter(identity::COLUMN.id.gt(after));
-    }
-    Ok(query
-        .order_by_asc(identity::Column::Id)
-        .limit(limit)
-        .all(store.reader())
-        .await?)
-}
 
 /// One identity of a user.
 ///
@@ -79,9 +53,9 @@ pub struct Lookup {
     pub external_id: ExternalId,
 }
 
-const LOOKUP_COLUMNS: &str = "found.tenant_id, found.id, found.user_id, found.identity_provider_id, \
-    found.external_id, found.external_username, found.external_email, found.external_display_name, found.linked_by, \
-    found.linked_at, found.last_synced_at, found.created_at, found.updated_at";
+const COLUMNS: &str = "found.tenant_id, found.id, found.user_id, found.identity_provider_id, found.external_id, \
+    found.external_username, found.external_email, found.external_display_name, found.linked_by, found.linked_at, \
+    found.last_synced_at, found.created_at, found.updated_at";
 
 /// The limit makes one search of the index of each account, whatever the planner believes of the table.
 const LOOKUP_POSTGRES: &str = "\
@@ -100,9 +74,9 @@ CROSS JOIN identities AS found
     AND found.external_id = asked.value ->> 2";
 
 static LOOKUP_STATEMENT_POSTGRES: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT asked.place, {LOOKUP_COLUMNS} {LOOKUP_POSTGRES}"));
+    LazyLock::new(|| format!("SELECT asked.place, {COLUMNS} {LOOKUP_POSTGRES}"));
 static LOOKUP_STATEMENT_SQLITE: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT asked.key + 1 AS place, {LOOKUP_COLUMNS} {LOOKUP_SQLITE}"));
+    LazyLock::new(|| format!("SELECT asked.key + 1 AS place, {COLUMNS} {LOOKUP_SQLITE}"));
 
 #[async_trait]
 impl Question for Lookup {
@@ -131,11 +105,101 @@ impl Question for Lookup {
             Statement::from_sql_and_values(backend, LOOKUP_STATEMENT_SQLITE.as_str(), [rows::json(&asked)?.into()])
         };
         let mut answers = vec![None; questions.len()];
-        for row in db.query_all_raw(statement).await? {
-            let place: i64 = row.try_get_by_index(0)?;
-            let answer = usize::try_from(place - 1).ok().and_then(|place| answers.get_mut(place));
-            if let Some(answer) = answer {
-                *answer = Some(identity::Model::from_query_result(&row, "")?);
+        for (place, identity) in placed(db, statement).await? {
+            if let Some(answer) = answers.get_mut(place) {
+                *answer = Some(identity);
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// The identities that a statement finds, each with the place of the question that it answers.
+async fn placed(db: &DatabaseConnection, statement: Statement) -> Result<Vec<(usize, identity::Model)>, StoreError> {
+    let mut found = Vec::new();
+    for row in db.query_all_raw(statement).await? {
+        let place: i64 = row.try_get_by_index(0)?;
+        let place = usize::try_from(place - 1).map_err(|error| StoreError::Fault(error.to_string()))?;
+        found.push((place, identity::Model::from_query_result(&row, "")?));
+    }
+    Ok(found)
+}
+
+/// Which accounts has a user? A page of their identities, oldest first, of which many go in one statement.
+pub struct OfUser {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The user.
+    pub user: UserId,
+    /// The id after which the page begins.
+    pub after: Option<Uuid>,
+    /// How many rows at most.
+    pub limit: u64,
+}
+
+const OF_USER_POSTGRES: &str = "\
+FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY AS asked (tenant_id, user_id, after, place)
+CROSS JOIN LATERAL (
+    SELECT * FROM identities
+    WHERE identities.tenant_id = asked.tenant_id AND identities.user_id = asked.user_id AND identities.id > asked.after
+    ORDER BY identities.id
+    LIMIT $4
+) AS found
+ORDER BY asked.place, found.id";
+
+/// SQLite has no lateral joins: the last row of a page is looked for first.
+const OF_USER_SQLITE: &str = "\
+FROM (
+    SELECT key, unhex(value ->> 0) AS tenant_id, unhex(value ->> 1) AS user_id, unhex(value ->> 2) AS after
+    FROM json_each($1)
+) AS asked
+CROSS JOIN identities AS found
+    ON found.tenant_id = asked.tenant_id AND found.user_id = asked.user_id AND found.id > asked.after
+    AND found.id <= COALESCE((
+        SELECT last.id FROM identities AS last
+        WHERE last.tenant_id = asked.tenant_id AND last.user_id = asked.user_id AND last.id > asked.after
+        ORDER BY last.user_id, last.id
+        LIMIT 1 OFFSET $2 - 1
+    ), x'ffffffffffffffffffffffffffffffff')
+ORDER BY asked.key, found.id";
+
+static OF_USER_STATEMENT_POSTGRES: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT asked.place, {COLUMNS} {OF_USER_POSTGRES}"));
+static OF_USER_STATEMENT_SQLITE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT asked.key + 1 AS place, {COLUMNS} {OF_USER_SQLITE}"));
+
+#[async_trait]
+impl Question for OfUser {
+    type Answer = Vec<identity::Model>;
+
+    async fn answer_many(questions: &[Self], db: &DatabaseConnection) -> Result<Vec<Self::Answer>, StoreError> {
+        // The statement has one limit, the greatest: what is too much for a page is left away below.
+        let limit = questions.iter().map(|asked| asked.limit).max().unwrap_or_default();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let after = |asked: &Self| asked.after.unwrap_or(Uuid::nil());
+        let backend = db.get_database_backend();
+        let statement = if backend == DatabaseBackend::Postgres {
+            let values = [
+                rows::uuids(questions.iter().map(|asked| asked.tenant.0)),
+                rows::uuids(questions.iter().map(|asked| asked.user.0)),
+                rows::uuids(questions.iter().map(after)),
+                limit.into(),
+            ];
+            Statement::from_sql_and_values(backend, OF_USER_STATEMENT_POSTGRES.as_str(), values)
+        } else {
+            let asked: Vec<_> = questions
+                .iter()
+                .map(|asked| (asked.tenant.0.simple(), asked.user.0.simple(), after(asked).simple()))
+                .collect();
+            let values = [rows::json(&asked)?.into(), limit.into()];
+            Statement::from_sql_and_values(backend, OF_USER_STATEMENT_SQLITE.as_str(), values)
+        };
+        let mut answers: Vec<Self::Answer> = questions.iter().map(|_| Vec::new()).collect();
+        for (place, identity) in placed(db, statement).await? {
+            if let (Some(answer), Some(asked)) = (answers.get_mut(place), questions.get(place))
+                && (answer.len() as u64) < asked.limit
+            {
+                answer.push(identity);
             }
         }
         Ok(answers)

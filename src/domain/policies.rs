@@ -1,12 +1,15 @@
 //! Policies and their rules, as a tenant keeps them. What they mean is in [`crate::policy`].
 
+use std::{collections::HashSet, fmt::Write as _};
+
 use aka_entity::{policy, policy_rule};
 use async_trait::async_trait;
 use sea_orm::{
-    ConnectionTrait as _, DatabaseBackend, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ActiveModelTrait as _, ConnectionTrait as _, DatabaseBackend, EntityTrait as _, IntoActiveModel as _,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
@@ -137,9 +140,72 @@ pub async fn list(
         .collect())
 }
 
+/// The state of a policy with its rules, as a short text: another one whenever anything of it is another.
+#[must_use]
+pub fn revision(policy: &policy::Model, rules: &[policy_rule::Model]) -> String {
+    let mut digest = Digest::default();
+    digest.add(policy.id.as_bytes());
+    digest.add(policy.name.as_bytes());
+    digest.add(policy.description.as_deref().unwrap_or_default().as_bytes());
+    digest.add(&[u8::from(policy.enabled), u8::from(policy.description.is_some())]);
+    digest.add(&policy.priority.to_be_bytes());
+    rules.iter().for_each(|rule| digest.add_rule(rule));
+    digest.finish()
+}
+
+/// The state of one rule, likewise.
+#[must_use]
+pub fn rule_revision(rule: &policy_rule::Model) -> String {
+    let mut digest = Digest::default();
+    digest.add_rule(rule);
+    digest.finish()
+}
+
+#[derive(Default)]
+struct Digest(Sha256);
+
+impl Digest {
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    fn add_rule(&mut self, rule: &policy_rule::Model) {
+        self.add(rule.id.as_bytes());
+        self.add(&rule.ordinal.to_be_bytes());
+        self.add(rule.policy_text.as_bytes());
+        self.add(rule.notice.as_deref().unwrap_or_default().as_bytes());
+    }
+
+    /// 96 bits: nobody gains anything by making two states look alike.
+    fn finish(self) -> String {
+        self.0.finalize().iter().take(12).fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+/// What a change expects to find: the revisions of which one must be there. None: it takes what there is.
+pub type Expected = Option<Vec<String>>;
+
+fn check(expected: &Expected, found: &str) -> Result<(), PolicyRefusal> {
+    match expected {
+        Some(revisions) if revisions.iter().all(|revision| revision != found) => Err(PolicyRefusal::Changed),
+        _ => Ok(()),
+    }
+}
+
 /// Why a policy or rule is not made or changed.
 #[derive(Debug)]
 pub enum PolicyRefusal {
+    /// It is not as the change expects it: somebody else has changed it.
+    Changed,
+    /// An order must name each thing once, and this one is not among them, is named twice, or is missing.
+    NotAnOrder {
+        /// What is wrong.
+        reason: String,
+    },
     /// The tenant has no such policy.
     NoPolicy,
     /// The policy has no such rule.
@@ -218,12 +284,138 @@ impl Change for CreatePolicy {
     }
 }
 
+/// Changes a policy; what is absent stays.
+pub struct UpdatePolicy {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Which one.
+    pub id: PolicyId,
+    /// As which it must be found.
+    pub expected: Expected,
+    /// Its new name.
+    pub name: Option<Name>,
+    /// What it is for from now on; `Some(None)` takes the description away.
+    pub description: Option<Option<Description>>,
+    /// Whether its rules are in force.
+    pub enabled: Option<bool>,
+    /// Its new priority.
+    pub priority: Option<i32>,
+    /// New rules in place of all that it has.
+    pub rules: Option<Vec<NewRule>>,
+}
+
+#[async_trait]
+impl Change for UpdatePolicy {
+    type Done = (policy::Model, Vec<policy_rule::Model>);
+    type Refusal = PolicyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
+        let tenant = self.permit.tenant();
+        let mut policy = get(tx, tenant, self.id).await?;
+        let mut rules = rules_of(tx, tenant, self.id).await?;
+        check(&self.expected, &revision(&policy, &rules))?;
+        let before = (policy.clone(), rules.clone());
+        if let Some(name) = &self.name {
+            policy.name = name.to_string();
+        }
+        if let Some(description) = &self.description {
+            policy.description = description.as_ref().map(ToString::to_string);
+        }
+        policy.enabled = self.enabled.unwrap_or(policy.enabled);
+        policy.priority = self.priority.unwrap_or(policy.priority);
+        if let Some(new) = &self.rules {
+            policy_rule::Entity::delete_many()
+                .filter(policy_rule::COLUMN.tenant_id.eq(tenant.0))
+                .filter(policy_rule::COLUMN.policy_id.eq(self.id.0))
+                .exec(tx.db)
+                .await?;
+            rules = add_rules(tx, tenant, self.id, new).await?;
+        }
+        if before == (policy.clone(), rules.clone()) {
+            return Ok(Applied::unchanged((policy, rules)));
+        }
+        policy.updated_at = tx.now.0;
+        let policy = policy.into_active_model().reset_all().update(tx.db).await?;
+        let record = record(&self.permit, &policy, &rules, "policy.updated");
+        Ok(Applied::recorded((policy, rules), record).in_memory_of_nodes(tenant))
+    }
+}
+
+/// Gives all policies of a tenant new priorities, so that they are evaluated in an order.
+pub struct ReorderPolicies {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// All policies, the one that is to be evaluated first at the head.
+    pub ids: Vec<PolicyId>,
+}
+
+#[async_trait]
+impl Change for ReorderPolicies {
+    type Done = ();
+    type Refusal = PolicyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, PolicyRefusal> {
+        let tenant = self.permit.tenant();
+        let mut query = policy::Entity::find().filter(policy::COLUMN.tenant_id.eq(tenant.0));
+        if tx.db.get_database_backend() == DatabaseBackend::Postgres {
+            query = query.lock_exclusive();
+        }
+        let policies = query.all(tx.db).await?;
+        let wanted: Vec<Uuid> = self.ids.iter().map(|id| id.0).collect();
+        check_order(&wanted, policies.iter().map(|policy| policy.id), "policy")?;
+        let mut first = None;
+        for mut policy in policies {
+            let place = wanted.iter().position(|id| *id == policy.id).unwrap_or_default();
+            let priority = i32::try_from(wanted.len() - place).unwrap_or(i32::MAX);
+            if policy.priority != priority {
+                policy.priority = priority;
+                policy.updated_at = tx.now.0;
+                policy.into_active_model().reset_all().update(tx.db).await?;
+                first = first.or(wanted.first());
+            }
+        }
+        let Some(first) = first else {
+            return Ok(Applied::unchanged(()));
+        };
+        #[derive(Serialize)]
+        struct Entry<'a> {
+            ids: &'a [Uuid],
+        }
+        let entry = Entry { ids: &wanted };
+        let record = self
+            .permit
+            .record("policy", *first, &entry, "policies.reordered", &entry);
+        Ok(Applied::recorded((), record).in_memory_of_nodes(tenant))
+    }
+}
+
+/// That an order names each of some things once, and nothing else.
+fn check_order(wanted: &[Uuid], found: impl Iterator<Item = Uuid>, what: &str) -> Result<(), PolicyRefusal> {
+    let refuse = |reason: String| Err(PolicyRefusal::NotAnOrder { reason });
+    let found: HashSet<Uuid> = found.collect();
+    let mut seen = HashSet::new();
+    for id in wanted {
+        if !found.contains(id) {
+            return refuse(format!("has {id}, which is no {what} here"));
+        }
+        if !seen.insert(id) {
+            return refuse(format!("has {id} twice"));
+        }
+    }
+    match found.iter().find(|id| !seen.contains(id)) {
+        Some(missing) => refuse(format!("must name every {what}, but lacks {missing}")),
+        None => Ok(()),
+    }
+}
+
 /// Deletes a policy with its rules.
 pub struct DeletePolicy {
     /// That it is permitted.
     pub permit: Permit,
     /// Which one.
     pub id: PolicyId,
+    /// As which it must be found.
+    pub expected: Expected,
 }
 
 #[async_trait]
@@ -234,6 +426,12 @@ impl Change for DeletePolicy {
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, PolicyRefusal> {
         let tenant = self.permit.tenant();
         let policy = get(tx, tenant, self.id).await?;
+        if self.expected.is_some() {
+            check(
+                &self.expected,
+                &revision(&policy, &rules_of(tx, tenant, self.id).await?),
+            )?;
+        }
         policy::Entity::delete_by_id((tenant.0, self.id.0)).exec(tx.db).await?;
         let record = record(&self.permit, &policy, &[], "policy.deleted");
         Ok(Applied::recorded((), record).in_memory_of_nodes(tenant))
@@ -265,6 +463,96 @@ impl Change for CreatePolicyRule {
     }
 }
 
+/// Changes a rule; what is absent stays.
+pub struct UpdatePolicyRule {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Where it is.
+    pub policy: PolicyId,
+    /// Which one.
+    pub id: PolicyRuleId,
+    /// As which it must be found.
+    pub expected: Expected,
+    /// Its new text.
+    pub policy_text: Option<String>,
+    /// Its new notice; `Some(None)` takes it away.
+    pub notice: Option<Option<Description>>,
+}
+
+#[async_trait]
+impl Change for UpdatePolicyRule {
+    type Done = policy_rule::Model;
+    type Refusal = PolicyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
+        let tenant = self.permit.tenant();
+        let policy = get(tx, tenant, self.policy).await?;
+        let mut rule = rule_of(tx, tenant, self.policy, self.id).await?;
+        check(&self.expected, &rule_revision(&rule))?;
+        let before = rule.clone();
+        if let Some(text) = &self.policy_text {
+            rule.policy_text.clone_from(text);
+        }
+        if let Some(notice) = &self.notice {
+            rule.notice = notice.as_ref().map(ToString::to_string);
+        }
+        if rule == before {
+            return Ok(Applied::unchanged(rule));
+        }
+        let rule = rule.into_active_model().reset_all().update(tx.db).await?;
+        let record = record(
+            &self.permit,
+            &policy,
+            std::slice::from_ref(&rule),
+            "policy_rule.updated",
+        );
+        Ok(Applied::recorded(rule, record).in_memory_of_nodes(tenant))
+    }
+}
+
+/// Puts the rules of a policy into an order.
+pub struct ReorderPolicyRules {
+    /// That it is permitted.
+    pub permit: Permit,
+    /// Where they are.
+    pub policy: PolicyId,
+    /// As which the policy must be found.
+    pub expected: Expected,
+    /// All rules of the policy in their new order.
+    pub ids: Vec<PolicyRuleId>,
+}
+
+#[async_trait]
+impl Change for ReorderPolicyRules {
+    type Done = (policy::Model, Vec<policy_rule::Model>);
+    type Refusal = PolicyRefusal;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
+        let tenant = self.permit.tenant();
+        let policy = get(tx, tenant, self.policy).await?;
+        let mut rules = rules_of(tx, tenant, self.policy).await?;
+        check(&self.expected, &revision(&policy, &rules))?;
+        let wanted: Vec<Uuid> = self.ids.iter().map(|id| id.0).collect();
+        check_order(&wanted, rules.iter().map(|rule| rule.id), "rule of this policy")?;
+        let mut changed = false;
+        for rule in &mut rules {
+            let place = wanted.iter().position(|id| *id == rule.id).unwrap_or_default();
+            let ordinal = i32::try_from(place).unwrap_or(i32::MAX);
+            if rule.ordinal != ordinal {
+                changed = true;
+                rule.ordinal = ordinal;
+                rule.clone().into_active_model().reset_all().update(tx.db).await?;
+            }
+        }
+        rules.sort_by_key(|rule| rule.ordinal);
+        if !changed {
+            return Ok(Applied::unchanged((policy, rules)));
+        }
+        let record = record(&self.permit, &policy, &rules, "policy_rules.reordered");
+        Ok(Applied::recorded((policy, rules), record).in_memory_of_nodes(tenant))
+    }
+}
+
 /// Removes a rule from a policy.
 pub struct DeletePolicyRule {
     /// That it is permitted.
@@ -273,6 +561,8 @@ pub struct DeletePolicyRule {
     pub policy: PolicyId,
     /// Which one.
     pub id: PolicyRuleId,
+    /// As which it must be found.
+    pub expected: Expected,
 }
 
 #[async_trait]
@@ -283,11 +573,8 @@ impl Change for DeletePolicyRule {
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, PolicyRefusal> {
         let tenant = self.permit.tenant();
         let policy = get(tx, tenant, self.policy).await?;
-        let rule = policy_rule::Entity::find_by_id((tenant.0, self.id.0))
-            .filter(policy_rule::COLUMN.policy_id.eq(self.policy.0))
-            .one(tx.db)
-            .await?
-            .ok_or(PolicyRefusal::NoRule)?;
+        let rule = rule_of(tx, tenant, self.policy, self.id).await?;
+        check(&self.expected, &rule_revision(&rule))?;
         policy_rule::Entity::delete_by_id((tenant.0, self.id.0))
             .exec(tx.db)
             .await?;
@@ -303,6 +590,25 @@ async fn get(tx: &Tx<'_>, tenant: TenantId, id: PolicyId) -> Result<policy::Mode
         query = query.lock_exclusive();
     }
     query.one(tx.db).await?.ok_or(PolicyRefusal::NoPolicy)
+}
+
+async fn rules_of(tx: &Tx<'_>, tenant: TenantId, policy: PolicyId) -> Result<Vec<policy_rule::Model>, PolicyRefusal> {
+    Ok(policy_rule::Entity::find()
+        .filter(policy_rule::COLUMN.tenant_id.eq(tenant.0))
+        .filter(policy_rule::COLUMN.policy_id.eq(policy.0))
+        .order_by_asc(policy_rule::Column::Ordinal)
+        .all(tx.db)
+        .await?)
+}
+
+async fn rule_of(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    policy: PolicyId,
+    id: PolicyRuleId,
+) -> Result<policy_rule::Model, PolicyRefusal> {
+    let query = policy_rule::Entity::find_by_id((tenant.0, id.0)).filter(policy_rule::COLUMN.policy_id.eq(policy.0));
+    query.one(tx.db).await?.ok_or(PolicyRefusal::NoRule)
 }
 
 async fn add_rules(

@@ -25,6 +25,18 @@ pub async fn find(store: &Store, tenant: TenantId, id: UserId) -> Result<Option<
     Ok(user::Entity::find_by_id((tenant.0, id.0)).one(store.reader()).await?)
 }
 
+/// The user of an address, in whatever case.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find_by_email(store: &Store, tenant: TenantId, email: &Email) -> Result<Option<user::Model>, StoreError> {
+    let query = user::Entity::find()
+        .filter(user::COLUMN.tenant_id.eq(tenant.0))
+        .filter(user::COLUMN.email_key.eq(email.key()));
+    Ok(query.one(store.reader()).await?)
+}
+
 /// The users of a tenant, oldest first, after a position.
 ///
 /// # Errors

@@ -6,8 +6,9 @@ use cedar_policy::{Authorizer, Context, Entities, Entity, EntityUid, Request};
 
 use super::{
     action::Action,
+    explain::{self, Explanation},
     rules::{RuleSet, Slice},
-    schema::{BUILTIN, action_entity},
+    schema::{BUILTIN, SCHEMA, action_entity},
 };
 use crate::domain::ids::PolicyId;
 
@@ -23,6 +24,20 @@ pub struct Query<'a> {
     pub context: Context,
     /// The entities that the rules may look at.
     pub entities: Vec<Entity>,
+}
+
+impl Query<'_> {
+    /// Whether its parts go together by the schema.
+    ///
+    /// # Errors
+    ///
+    /// What does not, in Cedar's words.
+    pub fn check(&self) -> Result<(), String> {
+        let action = action_entity(self.action).0.clone();
+        let (principal, resource, context) = (self.principal.clone(), self.resource.clone(), self.context.clone());
+        let request = Request::new(principal, action, resource, context, Some(&SCHEMA));
+        request.map(|_| ()).map_err(|error| error.to_string())
+    }
 }
 
 /// How a decision came out.
@@ -49,6 +64,17 @@ pub struct Decision {
     pub policy_ids: Vec<PolicyId>,
     /// What those rules tell the caller.
     pub notices: Vec<Arc<str>>,
+    /// Where they stand.
+    pub level: Option<DecidedAt>,
+}
+
+/// The level that decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecidedAt {
+    /// One that every tenant has.
+    BuiltIn,
+    /// The tenant's policies of this priority.
+    Priority(i32),
 }
 
 impl Decision {
@@ -58,6 +84,7 @@ impl Decision {
             rules: Vec::new(),
             policy_ids: Vec::new(),
             notices: Vec::new(),
+            level: None,
         }
     }
 
@@ -110,33 +137,59 @@ pub fn only_principal(rules: &RuleSet, action: Action) -> bool {
     levels.all(|level| level.only_principal(action))
 }
 
+/// A question in Cedar's terms.
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) entities: Entities,
+}
+
+impl Asked {
+    fn new(query: Query<'_>) -> Result<Self, String> {
+        let (action, action_entity) = action_entity(query.action);
+        let mut entities = query.entities;
+        entities.push(action_entity.clone());
+        let principal = query.principal.clone();
+        let request = Request::new(principal, action.clone(), query.resource, query.context, None);
+        Ok(Self {
+            request: request.map_err(|error| error.to_string())?,
+            entities: Entities::from_entities(entities, None).map_err(|error| error.to_string())?,
+        })
+    }
+}
+
 /// Decides.
 #[must_use]
 pub fn decide(rules: &RuleSet, query: Query<'_>) -> Decision {
-    let (action, action_entity) = action_entity(query.action);
-    let mut entities = query.entities;
-    entities.push(action_entity.clone());
-    let asked = Request::new(
-        query.principal.clone(),
-        action.clone(),
-        query.resource,
-        query.context,
-        None,
-    );
-    let known = Entities::from_entities(entities, None);
-    let (asked, known) = match (asked, known) {
-        (Ok(asked), Ok(known)) => (asked, known),
-        (Err(error), _) => return failed(query.action, &error),
-        (_, Err(error)) => return failed(query.action, &error),
-    };
-    let mut levels = BUILTIN
-        .guard
-        .slices(query.action)
-        .iter()
-        .chain(rules.slices(query.action))
-        .chain(BUILTIN.scopes.slices(query.action));
-    levels
-        .find_map(|level| decide_level(level, &asked, &known))
+    let action = query.action;
+    match Asked::new(query) {
+        Ok(asked) => decide_asked(rules, action, &asked),
+        Err(error) => failed(action, &error),
+    }
+}
+
+/// Decides, and says of a no which rules came nearest to a yes.
+#[must_use]
+pub fn decide_and_explain(rules: &RuleSet, query: Query<'_>) -> (Decision, Vec<Explanation>) {
+    let action = query.action;
+    match Asked::new(query) {
+        Ok(asked) => {
+            let decision = decide_asked(rules, action, &asked);
+            let explanations = explain::explain(&decision, levels(rules, action), &asked);
+            (decision, explanations)
+        }
+        Err(error) => (failed(action, &error), Vec::new()),
+    }
+}
+
+/// All levels for an action, from the highest down.
+fn levels(rules: &RuleSet, action: Action) -> impl Iterator<Item = &Slice> {
+    let (guard, scopes) = (BUILTIN.guard.slices(action), BUILTIN.scopes.slices(action));
+    guard.iter().chain(rules.slices(action)).chain(scopes)
+}
+
+fn decide_asked(rules: &RuleSet, action: Action, asked: &Asked) -> Decision {
+    levels(rules, action)
+        .find_map(|level| decide_level(level, &asked.request, &asked.entities))
         .unwrap_or(Decision::undetermined(Verdict::NotPermitted))
 }
 
@@ -161,6 +214,7 @@ fn decide_level(level: &Slice, asked: &Request, known: &Entities) -> Option<Deci
         cedar_policy::Decision::Deny => Verdict::Forbidden,
     };
     let mut decision = Decision::undetermined(verdict);
+    decision.level = Some(level.priority.map_or(DecidedAt::BuiltIn, DecidedAt::Priority));
     for rule in determining {
         decision.rules.push(rule.statement.id().to_string());
         decision.policy_ids.extend(rule.policy_id);

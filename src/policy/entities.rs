@@ -114,6 +114,16 @@ pub fn subject(
     )
 }
 
+/// The same entity in further roles and groups.
+#[must_use]
+pub fn member_of(known: Known, groups: &[String]) -> Known {
+    let (uid, attributes, mut parents) = known.entity.into_inner();
+    for group in groups {
+        parents.extend([self::uid(&TYPES.role, group), self::uid(&TYPES.group, group)]);
+    }
+    Known::new(uid, attributes, parents)
+}
+
 /// Whoever works at the program's own command line: no policy is asked about them.
 #[must_use]
 pub fn operator() -> Known {

@@ -14,9 +14,11 @@
 pub mod action;
 mod decision;
 pub mod entities;
+mod explain;
 pub mod rules;
 pub mod schema;
 pub mod statement;
 
 pub use action::Action;
-pub use decision::{Decision, Memo, Query, Verdict, decide, only_principal};
+pub use decision::{DecidedAt, Decision, Memo, Query, Verdict, decide, decide_and_explain, only_principal};
+pub use explain::{Clause, Explanation};

@@ -3,7 +3,8 @@
 
 use std::{collections::HashSet, sync::LazyLock};
 
-use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Schema, Validator};
+use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Schema, SchemaFragment, Validator};
+use serde_json::{Map, Value};
 
 use super::{
     action::Action,
@@ -19,6 +20,15 @@ const BUILTIN_TEXT: &str = include_str!("../../spec/builtin.cedar");
 pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| match Schema::from_cedarschema_str(SCHEMA_TEXT) {
     Ok((schema, _)) => schema,
     Err(error) => unreachable!("spec/aka.cedarschema is checked by a test: {error:?}"),
+});
+
+/// The schema as programs read it.
+pub static SCHEMA_JSON: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+    let fragment = SchemaFragment::from_cedarschema_str(SCHEMA_TEXT).map(|(fragment, _)| fragment.to_json_value());
+    match fragment {
+        Ok(Ok(Value::Object(members))) => members,
+        _ => unreachable!("spec/aka.cedarschema is checked by a test"),
+    }
 });
 
 /// Checks rules against the schema.
@@ -62,6 +72,7 @@ pub struct TypeNames {
     pub subject: EntityTypeName,
     pub scope: EntityTypeName,
     pub role: EntityTypeName,
+    pub group: EntityTypeName,
     pub tenant: EntityTypeName,
     pub identity_provider: EntityTypeName,
     pub policy: EntityTypeName,
@@ -80,6 +91,7 @@ pub static TYPES: LazyLock<TypeNames> = LazyLock::new(|| {
         subject: name("Subject"),
         scope: name("Scope"),
         role: name("Role"),
+        group: name("Group"),
         tenant: name("Tenant"),
         identity_provider: name("IdentityProvider"),
         policy: name("Policy"),

@@ -1,13 +1,20 @@
-//! The structured form of a rule: what its text says, member by member. It is derived whenever it is shown, so that
-//! text and members cannot disagree.
+//! The structured form of a rule: what its text says, member by member. The text is what is stored; the members are
+//! derived whenever they are shown, so that the two cannot disagree. A rule that comes as members is written as a text
+//! first.
+
+use std::collections::BTreeMap;
 
 use cedar_policy::{
     ActionConstraint, Effect, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
 };
 
+use super::rules::effect_name;
+
 /// A statement, member by member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
+    /// Its annotations, by name.
+    pub annotations: BTreeMap<String, String>,
     /// Whether it permits or forbids.
     pub effect: Effect,
     /// Who it is about.
@@ -52,6 +59,10 @@ impl Statement {
     pub fn of(rule: &Policy, text: &str) -> Self {
         let id = |action: &EntityUid| action.id().unescaped().to_owned();
         Self {
+            annotations: rule
+                .annotations()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             effect: rule.effect(),
             principal: match rule.principal_constraint() {
                 PrincipalConstraint::Any => Scope::Any,
@@ -75,6 +86,54 @@ impl Statement {
             conditions: conditions(text),
         }
     }
+
+    /// The statement as a text. Whether it is a rule, only Cedar can say: conditions are taken as they are.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.annotations {
+            text.push_str(&format!("@{name}({})\n", quoted(value)));
+        }
+        let action = |id: &String| format!("Action::{}", quoted(id));
+        let action = match &self.action {
+            ActionScope::Any => "action".to_owned(),
+            ActionScope::Eq(id) => format!("action == {}", action(id)),
+            ActionScope::In(ids) => match ids.as_slice() {
+                [id] => format!("action in {}", action(id)),
+                ids => format!("action in [{}]", ids.iter().map(action).collect::<Vec<_>>().join(", ")),
+            },
+        };
+        let (effect, principal, resource) = (
+            effect_name(self.effect),
+            self.principal.to_text("principal"),
+            self.resource.to_text("resource"),
+        );
+        text.push_str(&format!("{effect} (\n  {principal},\n  {action},\n  {resource}\n)"));
+        if let Some(conditions) = &self.conditions {
+            text.push('\n');
+            text.push_str(conditions);
+        }
+        text.push(';');
+        text
+    }
+}
+
+impl Scope {
+    /// The constraint as a text, on the variable of this name.
+    pub(super) fn to_text(&self, of: &str) -> String {
+        match self {
+            Self::Any => of.to_owned(),
+            Self::Eq(entity) => format!("{of} == {entity}"),
+            Self::In(entity) => format!("{of} in {entity}"),
+            Self::Is(of_type) => format!("{of} is {of_type}"),
+            Self::IsIn(of_type, entity) => format!("{of} is {of_type} in {entity}"),
+        }
+    }
+}
+
+/// A text in quotes, as Cedar writes it.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.escape_debug())
 }
 
 /// What stands between the scope of a statement and its end: what follows the last bracket that closes before the

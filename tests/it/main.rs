@@ -22,6 +22,8 @@ mod outages;
 mod paging;
 mod parameters;
 mod policies;
+mod policy_editing;
+mod policy_evaluation;
 mod readme;
 mod records;
 mod requests;

@@ -122,6 +122,10 @@ impl Caller {
         self.request(Method::PUT, path)
     }
 
+    pub fn patch(&self, path: impl Into<String>) -> Request {
+        self.request(Method::PATCH, path)
+    }
+
     pub fn delete(&self, path: impl Into<String>) -> Request {
         self.request(Method::DELETE, path)
     }

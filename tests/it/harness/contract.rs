@@ -149,6 +149,31 @@ const POLICY_RULE: Shape = &[
     ("created_at", Time),
 ];
 
+const EVALUATION: Shape = &[
+    ("permitted", Flag),
+    ("kind", OneOf(&["permitted", "forbidden", "not_permitted", "error"])),
+    ("matching_policy_ids", Texts),
+    ("matching_rule_ids", Texts),
+    ("priority", OrNull(&Number)),
+    ("reason", Text),
+    ("notices", Texts),
+    ("explanations", Each(EXPLANATION)),
+];
+
+const EXPLANATION: Shape = &[
+    ("rule_id", Text),
+    ("policy_id", OrNull(&Kind::Uuid)),
+    ("effect", OneOf(&["permit", "forbid"])),
+    ("message", Text),
+    (
+        "unsatisfied",
+        Each(&[
+            ("clause", Text),
+            ("values", Each(&[("expression", Text), ("value", Text)])),
+        ]),
+    ),
+];
+
 const HEALTH: Shape = &[("status", OneOf(&["ok"]))];
 
 /// What an operation answers when it has done what it was asked.
@@ -191,10 +216,17 @@ const SUCCESSES: &[(&str, &[u16], Success)] = &[
     ("listPolicies", &[200], Page(POLICY)),
     ("createPolicy", &[201], One(POLICY)),
     ("getPolicy", &[200], One(POLICY)),
+    ("updatePolicy", &[200], One(POLICY)),
+    ("exportPolicy", &[200], One(&[("cedar_policy_set", Text)])),
+    ("reorderPolicies", &[204], Nothing),
+    ("getPolicySchema", &[200], One(&[("cedar", Text), ("json", Object)])),
+    ("evaluatePolicies", &[200], One(EVALUATION)),
     ("deletePolicy", &[204], Nothing),
     ("listPolicyRules", &[200], Page(POLICY_RULE)),
     ("createPolicyRule", &[201], One(POLICY_RULE)),
     ("getPolicyRule", &[200], One(POLICY_RULE)),
+    ("updatePolicyRule", &[200], One(POLICY_RULE)),
+    ("reorderPolicyRules", &[200], One(POLICY)),
     ("deletePolicyRule", &[204], Nothing),
     ("getHealth", &[200], One(HEALTH)),
     ("getReadiness", &[200], One(HEALTH)),

@@ -61,9 +61,13 @@ pub enum Takes {
     Rule,
     /// Cedar statements.
     Rules,
+    /// Ids of things that are to be put into an order.
+    Order,
+    /// A name of a certain form, of which this is one.
+    Name(&'static str),
 }
 
-use Takes::{Email, Flag, Number, Object, ProviderType, Roles, Rule, Rules, Scopes, Slug, Text, Time};
+use Takes::{Email, Flag, Name, Number, Object, Order, ProviderType, Roles, Rule, Rules, Scopes, Slug, Text, Time};
 
 const fn needs(name: &'static str, takes: Takes) -> Field {
     Field {
@@ -258,11 +262,57 @@ pub const OPERATIONS: &[Operation] = &[
             needs("name", Text(256)),
             may_have("description", Text(2000)),
             may_have("enabled", Flag),
-            may_have("priority", Number(-2_147_483_648, 2_147_483_647)),
+            may_have("priority", Number(-1_000_000, 1_000_000)),
             may_have("cedar_policy_set", Rules),
         ]),
     ),
     operation("getPolicy", Method::GET, "/v1/policies/{policy}", "policies:read", None),
+    operation(
+        "updatePolicy",
+        Method::PATCH,
+        "/v1/policies/{policy}",
+        "policies:write",
+        Some(&[
+            may_have("name", Text(256)),
+            may_have("description", Text(2000)),
+            may_have("enabled", Flag),
+            may_have("priority", Number(-1_000_000, 1_000_000)),
+            may_have("cedar_policy_set", Rules),
+        ]),
+    ),
+    operation(
+        "exportPolicy",
+        Method::GET,
+        "/v1/policies/{policy}/export",
+        "policies:read",
+        None,
+    ),
+    operation(
+        "reorderPolicies",
+        Method::PATCH,
+        "/v1/policies/reorder",
+        "policies:write",
+        Some(&[needs("ids", Order)]),
+    ),
+    operation(
+        "getPolicySchema",
+        Method::GET,
+        "/v1/policies/schema",
+        "policies:read",
+        None,
+    ),
+    operation(
+        "evaluatePolicies",
+        Method::POST,
+        "/v1/policies/evaluate",
+        "policies:read",
+        Some(&[
+            needs("principal", Name("user:nobody@example.com")),
+            needs("resource", Name("user:0198c5a0-0000-7000-8000-000000000001")),
+            needs("action", Name("getUser")),
+            may_have("context", Object),
+        ]),
+    ),
     operation(
         "deletePolicy",
         Method::DELETE,
@@ -290,6 +340,20 @@ pub const OPERATIONS: &[Operation] = &[
         "/v1/policies/{policy}/rules/{rule}",
         "policies:read",
         None,
+    ),
+    operation(
+        "updatePolicyRule",
+        Method::PATCH,
+        "/v1/policies/{policy}/rules/{rule}",
+        "policies:write",
+        Some(&[may_have("policy_text", Rule), may_have("notice", Text(2000))]),
+    ),
+    operation(
+        "reorderPolicyRules",
+        Method::PATCH,
+        "/v1/policies/{policy}/rules/reorder",
+        "policies:write",
+        Some(&[needs("ids", Order)]),
     ),
     operation(
         "deletePolicyRule",
@@ -420,6 +484,8 @@ impl Takes {
             Object => json!({ "domain": "example.com" }),
             Time => json!("2099-01-01T00:00:00Z"),
             ProviderType => json!("github"),
+            Order => json!([]),
+            Name(name) => json!(name),
             Rule | Rules => json!("permit(principal, action == Action::\"getUser\", resource);"),
         }
     }
@@ -515,6 +581,16 @@ impl Takes {
                 refused
             }
             Rules => refused_rules(),
+            Order => vec![json!("x"), json!({}), json!(["x"]), json!([5]), json!([null])],
+            Name(_) => vec![
+                json!(""),
+                json!("nobody"),
+                json!("robot:5"),
+                json!(5),
+                json!(true),
+                json!([]),
+                json!({}),
+            ],
         }
     }
 }

@@ -1,0 +1,115 @@
+//! The state of a resource as an `ETag`, and `If-Match`, by which a change says what it expects to find
+//! (RFC 9110 §8.8.3 and §13.1.1): two administrators cannot overwrite one another without noticing.
+
+use std::borrow::Cow;
+
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
+    types::{ToJSON, Type},
+};
+use serde_json::Value;
+
+use super::error::{Error, In};
+use crate::domain::policies::Expected;
+
+/// A state as the value of `ETag`: a strong one.
+#[must_use]
+pub fn etag(revision: &str) -> String {
+    format!("\"{revision}\"")
+}
+
+/// The header `If-Match`, which may be there.
+pub struct IfMatch(Option<String>);
+
+impl IfMatch {
+    /// The states that are expected. `*` expects any.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no list of entity tags. A weak one (`W/`) is, and never matches.
+    pub fn expected(&self) -> Result<Expected, Error> {
+        let Some(text) = self.0.as_deref().map(str::trim).filter(|text| *text != "*") else {
+            return Ok(None);
+        };
+        let tag = |tag: &str| {
+            let quoted = tag.strip_prefix("W/").unwrap_or(tag);
+            let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+            // A weak tag is kept in a form that no state has.
+            Some(if tag.starts_with("W/") {
+                String::new()
+            } else {
+                inner.to_owned()
+            })
+        };
+        let tags: Option<Vec<String>> = text.split(',').map(|one| tag(one.trim())).collect();
+        let malformed = || {
+            Error::field(
+                In::Header,
+                "If-Match",
+                "must be an ETag as it was sent, with its quotation marks, or *",
+            )
+        };
+        tags.map(Some).ok_or_else(malformed)
+    }
+}
+
+impl Type for IfMatch {
+    const IS_REQUIRED: bool = false;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "if_match".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ToJSON for IfMatch {
+    fn to_json(&self) -> Option<Value> {
+        self.0.clone().map(Value::String)
+    }
+}
+
+impl<'a> ApiExtractor<'a> for IfMatch {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = Self;
+    type ParamRawType = Self;
+
+    fn register(_: &mut Registry) {}
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(Self::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a poem::Request,
+        _: &mut poem::RequestBody,
+        _: ExtractParamOptions<Self>,
+    ) -> poem::Result<Self> {
+        let mut all = Vec::new();
+        for value in request.headers().get_all("If-Match") {
+            let text = value
+                .to_str()
+                .map_err(|_| Error::field(In::Header, "If-Match", "has characters other than visible ASCII"))?;
+            all.push(text);
+        }
+        Ok(Self((!all.is_empty()).then(|| all.join(","))))
+    }
+}
