@@ -188,7 +188,9 @@ fn split(set: &str) -> Result<Vec<NewRule>, Error> {
 }
 
 /// Does what takes milliseconds, such as parsing a thousand rules, where no other request waits for it.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::Internal {
         reason: error.to_string(),

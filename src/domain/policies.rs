@@ -149,7 +149,9 @@ pub fn revision(policy: &policy::Model, rules: &[policy_rule::Model]) -> String 
     digest.add(policy.description.as_deref().unwrap_or_default().as_bytes());
     digest.add(&[u8::from(policy.enabled), u8::from(policy.description.is_some())]);
     digest.add(&policy.priority.to_be_bytes());
-    rules.iter().for_each(|rule| digest.add_rule(rule));
+    for rule in rules {
+        digest.add_rule(rule);
+    }
     digest.finish()
 }
 
@@ -377,16 +379,18 @@ impl Change for ReorderPolicies {
         let Some(first) = first else {
             return Ok(Applied::unchanged(()));
         };
-        #[derive(Serialize)]
-        struct Entry<'a> {
-            ids: &'a [Uuid],
-        }
-        let entry = Entry { ids: &wanted };
+        let entry = Order { ids: &wanted };
         let record = self
             .permit
             .record("policy", *first, &entry, "policies.reordered", &entry);
         Ok(Applied::recorded((), record).in_memory_of_nodes(tenant))
     }
+}
+
+/// What the records tell of an order.
+#[derive(Serialize)]
+struct Order<'a> {
+    ids: &'a [Uuid],
 }
 
 /// That an order names each of some things once, and nothing else.

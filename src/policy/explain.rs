@@ -126,14 +126,11 @@ fn unsatisfied_part(part: Value, looked_at: Vec<String>, asked: &Asked) -> Optio
             (principal, _) => principal.to_text("principal"),
         });
     let values = looked_at.into_iter().map(|path| {
-        let seen = path
-            .parse::<Expression>()
-            .ok()
-            .map(|path| eval_expression(&asked.request, &asked.entities, &path));
-        let seen = match seen {
-            Some(Ok(value)) => value.to_string(),
-            _ => "absent".to_owned(),
+        let seen = match path.parse::<Expression>() {
+            Ok(expression) => eval_expression(&asked.request, &asked.entities, &expression).ok(),
+            Err(_) => None,
         };
+        let seen = seen.map_or_else(|| "absent".to_owned(), |value| value.to_string());
         (path, seen)
     });
     Some(Clause {

@@ -90,10 +90,8 @@ impl Statement {
     /// The statement as a text. Whether it is a rule, only Cedar can say: conditions are taken as they are.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        for (name, value) in &self.annotations {
-            text.push_str(&format!("@{name}({})\n", quoted(value)));
-        }
+        let annotation = |(name, value): (&String, &String)| format!("@{name}({})\n", quoted(value));
+        let annotations: Vec<String> = self.annotations.iter().map(annotation).collect();
         let action = |id: &String| format!("Action::{}", quoted(id));
         let action = match &self.action {
             ActionScope::Any => "action".to_owned(),
@@ -108,13 +106,12 @@ impl Statement {
             self.principal.to_text("principal"),
             self.resource.to_text("resource"),
         );
-        text.push_str(&format!("{effect} (\n  {principal},\n  {action},\n  {resource}\n)"));
-        if let Some(conditions) = &self.conditions {
-            text.push('\n');
-            text.push_str(conditions);
-        }
-        text.push(';');
-        text
+        let conditions = self
+            .conditions
+            .as_ref()
+            .map_or_else(String::new, |conditions| format!("\n{conditions}"));
+        let annotations = annotations.concat();
+        format!("{annotations}{effect} (\n  {principal},\n  {action},\n  {resource}\n){conditions};")
     }
 }
 
