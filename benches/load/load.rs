@@ -31,9 +31,9 @@ pub struct Load {
 /// What came of it.
 #[derive(Default)]
 pub struct Answers {
-    /// Of those within the measured time, in microseconds, sorted.
+    /// Of those that count, in microseconds, sorted.
     pub times: Vec<u32>,
-    /// As expected, within the measured time or not.
+    /// As expected, whether they count or not.
     pub expected: u64,
     /// How many had another status.
     pub unexpected: BTreeMap<u16, u64>,
@@ -46,13 +46,21 @@ struct Span {
     to: Instant,
 }
 
+impl Span {
+    fn holds(self, time: Instant) -> bool {
+        time >= self.from && time < self.to
+    }
+}
+
 /// What is due when, at a rate.
 struct Schedule {
     began: Instant,
     per_second: f64,
-    /// One for each request that is due and not yet taken by a connection.
+    /// One for each request that is due and not yet taken by a connection, and in the end one for each connection.
     due: Semaphore,
     taken: AtomicU64,
+    /// How many requests there are in all, once that is known.
+    all: AtomicU64,
 }
 
 impl Load {
@@ -78,7 +86,7 @@ impl Load {
             from: began + self.warm_up,
             to: began + self.warm_up + self.measured,
         };
-        let schedule = per_second.map(|per_second| Schedule::begin(per_second, span.to));
+        let schedule = per_second.map(|per_second| Schedule::begin(per_second, span.to, self.connections));
         let mut tasks = JoinSet::new();
         for (connection, number) in connections.into_iter().zip(0..) {
             let seed = Random::new((number << 32) | u64::from(std::process::id()));
@@ -116,16 +124,14 @@ impl Answers {
         }
     }
 
-    fn note(&mut self, status: u16, expected: u16, began: Instant, span: Span) {
-        let now = Instant::now();
+    fn note(&mut self, status: u16, expected: u16, took: Duration, counts: bool) {
         if status != expected {
             *self.unexpected.entry(status).or_default() += 1;
             return;
         }
         self.expected += 1;
-        if now >= span.from && now < span.to {
-            self.times
-                .push(u32::try_from((now - began).as_micros()).unwrap_or(u32::MAX));
+        if counts {
+            self.times.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
         }
     }
 }
@@ -145,7 +151,9 @@ async fn ask_and_ask(
             return Ok(answers);
         }
         let status = connection.ask(&request).await?.status;
-        answers.note(status, requests.expected(), began, span);
+        let now = Instant::now();
+        // What counts is what was answered within the measured time.
+        answers.note(status, requests.expected(), now - began, span.holds(now));
     }
 }
 
@@ -161,14 +169,15 @@ async fn ask_when_due(
         request.clear();
         requests.next(&mut random, &mut request);
         let status = connection.ask(&request).await?.status;
-        answers.note(status, requests.expected(), due, span);
+        // What counts is what was due within the measured time, however late its answer is.
+        answers.note(status, requests.expected(), due.elapsed(), span.holds(due));
     }
     Ok(answers)
 }
 
 impl Schedule {
     /// Begins to make requests due. A thread does that, because the runtime's own timers go by milliseconds.
-    fn begin(per_second: f64, end: Instant) -> Arc<Self> {
+    fn begin(per_second: f64, end: Instant, connections: u16) -> Arc<Self> {
         /// Between two looks at the clock; the system adds some tens of microseconds.
         const STEP: Duration = Duration::from_micros(50);
         let schedule = Arc::new(Self {
@@ -176,6 +185,7 @@ impl Schedule {
             per_second,
             due: Semaphore::new(0),
             taken: AtomicU64::new(0),
+            all: AtomicU64::new(u64::MAX),
         });
         let making = Arc::clone(&schedule);
         std::thread::spawn(move || {
@@ -188,7 +198,8 @@ impl Schedule {
                 }
                 std::thread::sleep(STEP);
             }
-            making.due.close();
+            making.all.store(made, Ordering::Release);
+            making.due.add_permits(connections.into());
         });
         schedule
     }
@@ -199,10 +210,11 @@ impl Schedule {
         self.began + Duration::from_secs_f64(number / self.per_second)
     }
 
-    /// Waits until a request is due that no other connection has taken; says when it was due. None: the run is over.
+    /// Waits until a request is due that no other connection has taken; says when it was due. None: there are no more.
     async fn next(&self) -> Option<Instant> {
         self.due.acquire().await.ok()?.forget();
-        Some(self.time_of(self.taken.fetch_add(1, Ordering::Relaxed)))
+        let number = self.taken.fetch_add(1, Ordering::Relaxed);
+        (number < self.all.load(Ordering::Acquire)).then(|| self.time_of(number))
     }
 }
 
