@@ -148,7 +148,7 @@ pub struct PolicyExport {
 
 impl NewPolicy {
     fn priority(priority: i32) -> Result<i32, Error> {
-        if priority.abs() > MAX_PRIORITY {
+        if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority) {
             let reason = format!("must be from -{MAX_PRIORITY} to {MAX_PRIORITY}");
             return Err(Error::field(In::Body, "priority", reason));
         }

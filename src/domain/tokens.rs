@@ -26,6 +26,7 @@ use super::{
     linking::Lookup,
     scopes::Scope,
     tenant_state::{TenantState, Tenants},
+    text::ExternalId,
     users,
 };
 use crate::{
@@ -190,7 +191,7 @@ impl From<StoreError> for TokenRefusal {
 /// What a token says, as far as it concerns this server.
 #[derive(Debug, Deserialize)]
 struct Claims {
-    sub: String,
+    sub: ExternalId,
     /// Scopes, separated by spaces (RFC 9068 §2.2.3, RFC 8693 §4.2).
     scope: Option<String>,
     /// Scopes as some issuers write them: a text or an array.
@@ -420,19 +421,12 @@ async fn caller(
     claims: &Claims,
 ) -> Result<Caller, TokenRefusal> {
     let scopes = claims.scopes();
-    let identity = match claims.sub.parse() {
-        Ok(external_id) => {
-            lookups
-                .ask(Lookup {
-                    tenant: tenant_id,
-                    identity_provider_id: provider,
-                    external_id,
-                })
-                .await?
-        }
-        // What cannot be an account's id is linked to nobody.
-        Err(_) => None,
+    let asked = Lookup {
+        tenant: tenant_id,
+        identity_provider_id: provider,
+        external_id: claims.sub.clone(),
     };
+    let identity = lookups.ask(asked).await?;
     let user = match identity.and_then(|identity| identity.user_id) {
         Some(user) => users::find(store, tenant_id, UserId(user)).await?,
         None => None,
@@ -443,7 +437,7 @@ async fn caller(
         None => {
             let verified = claims.email_verified == Value::Bool(true);
             let email = claims.email.as_deref();
-            let subject = entities::subject(provider, &claims.sub, email, verified, &scopes);
+            let subject = entities::subject(provider, claims.sub.as_str(), email, verified, &scopes);
             (format!("{provider}|{}", claims.sub), subject)
         }
     };

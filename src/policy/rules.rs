@@ -149,6 +149,8 @@ fn check_depth(text: &str) -> Result<(), RuleError> {
         }
         let what = match () {
             () if depth > MAX_NESTING => format!("brackets nest more than {MAX_NESTING} deep"),
+            // PostgreSQL cannot store it.
+            () if character == '\0' => "the text has the character U+0000".to_owned(),
             () if operators > MAX_OPERATORS => format!("the statement has more than {MAX_OPERATORS} operators"),
             () => continue,
         };

@@ -198,7 +198,9 @@ async fn transaction(
     for group in groups {
         group.written(&mut written);
     }
-    records::insert(&tx, &written.records).await?;
+    if way == Way::Together {
+        records::insert(&tx, &written.records).await?;
+    }
     let versions = new_versions(&tx, written.new_versions_of).await?;
     transaction.commit().await?;
     Ok(versions)
@@ -325,7 +327,7 @@ impl<C: Change> Group for Changes<C> {
             }
         }
         for waiting in &self.waiting {
-            self.outcomes.push(apply_alone(&waiting.change, tx).await?);
+            self.outcomes.push(apply_alone(&waiting.change, tx, way).await?);
         }
         Ok(())
     }
@@ -364,14 +366,24 @@ impl<C: Change> Group for Changes<C> {
     }
 }
 
-/// Applies one change behind a savepoint, so that a refusal takes back its own statements and no others.
-async fn apply_alone<C: Change>(change: &C, tx: &Tx<'_>) -> Result<Outcome<C>, StoreError> {
+/// Applies one change behind a savepoint, so that a refusal takes back its own statements and no others. One by one it
+/// writes its record there, too: one that cannot be written is then the fault of its own change.
+async fn apply_alone<C: Change>(change: &C, tx: &Tx<'_>, way: Way) -> Result<Outcome<C>, StoreError> {
     let savepoint = tx.db.begin().await?;
-    let outcome = surviving(change.apply(&Tx {
+    let inside = Tx {
         db: &savepoint,
         now: tx.now,
-    }))
-    .await;
+    };
+    let applying = async {
+        let applied = change.apply(&inside).await?;
+        if way == Way::OneByOne
+            && let Some(record) = &applied.record
+        {
+            records::insert(&inside, &[record]).await?;
+        }
+        Ok(applied)
+    };
+    let outcome: Outcome<C> = surviving(applying).await;
     match outcome {
         Ok(_) => savepoint.commit().await?,
         Err(_) => savepoint.rollback().await?,

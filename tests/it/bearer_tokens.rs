@@ -24,6 +24,7 @@ on_both_stores![
     a_token_of_an_unknown_issuer_is_refused,
     a_token_out_of_its_time_is_refused,
     a_token_without_a_time_or_a_subject_is_refused,
+    a_subject_that_could_be_no_account_is_refused,
     a_token_of_an_unknown_key_is_refused,
     a_token_that_was_changed_is_refused,
     a_token_of_another_tenants_issuer_is_refused,
@@ -228,6 +229,15 @@ async fn a_token_without_a_time_or_a_subject_is_refused(aka: Aka) {
         read_users(&acme, &RSA.sign(&claims))
             .await
             .refused(401, "unauthenticated");
+    }
+}
+
+async fn a_subject_that_could_be_no_account_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    for subject in ["", " ", "a\0b", &"a".repeat(300)] {
+        let token = RSA.sign(&issuer.claims(subject, "users:read"));
+        read_users(&acme, &token).await.refused(401, "unauthenticated");
     }
 }
 

@@ -491,6 +491,7 @@ impl Takes {
     }
 
     /// Values that it does not take, each for another reason.
+    #[expect(clippy::too_many_lines, reason = "it is a list")]
     pub fn refuses(self) -> Vec<Value> {
         match self {
             Text(most) => refused_texts(most),
@@ -527,6 +528,7 @@ impl Takes {
             Number(least, most) => {
                 vec![
                     json!(least - 1),
+                    json!(i32::MIN),
                     json!(most + 1),
                     json!(1.5),
                     json!("5"),
@@ -622,6 +624,8 @@ fn refused_rules() -> Vec<Value> {
         json!("permit(principal, action, resource) when { principal.shoe_size > 40 };"),
         json!("permit(principal == ?principal, action, resource);"),
         json!("perm\u{0}it(principal, action, resource);"),
+        json!("permit(principal, action, resource) when { \"a\u{0}\" == \"b\" };"),
+        json!("// \u{0}\npermit(principal, action, resource);"),
         json!(5),
         json!([]),
         json!({}),
