@@ -16,9 +16,32 @@ pub struct Database {
         env = "DATABASE_URL",
         default_value = "sqlite://aka.db",
         value_name = "URL",
+        value_parser = |text: &str| Ok::<_, std::convert::Infallible>(Address(text.to_owned())),
         hide_env_values = true
     )]
-    pub database_url: DatabaseUrl,
+    database_url: Address,
+}
+
+/// An address as it was given: it may have a password in it, so that no message may show it.
+#[derive(Clone)]
+struct Address(String);
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Address(***)")
+    }
+}
+
+impl Database {
+    /// The address of the database.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, without the address itself.
+    pub fn url(&self) -> Result<DatabaseUrl, String> {
+        let url = self.database_url.0.parse();
+        url.map_err(|reason: String| format!("--database-url (or DATABASE_URL in the environment) {reason}"))
+    }
 }
 
 /// Where the server listens, and what it trusts.

@@ -18,7 +18,7 @@ use crate::{
     domain::{
         api_keys::{ApiKeyRefusal, KeyRefusal},
         caller,
-        identity_providers::IdentityProviderRefusal,
+        identity_providers::{IdentityProviderRefusal, MAX_CONFIG_BYTES},
         policies::PolicyRefusal,
         tenants::TenantRefusal,
         tokens::TokenRefusal,
@@ -572,6 +572,10 @@ impl From<IdentityProviderRefusal> for Error {
     fn from(refusal: IdentityProviderRefusal) -> Self {
         match refusal {
             IdentityProviderRefusal::NoIdentityProvider => Self::not_found("identity_provider"),
+            IdentityProviderRefusal::ConfigTooLarge => {
+                let reason = format!("must not be larger than {MAX_CONFIG_BYTES} bytes, with the secrets that stay");
+                Self::field(In::Body, "config", reason)
+            }
             IdentityProviderRefusal::InUse { linked } => Self::IdentityProviderInUse { linked },
             IdentityProviderRefusal::Store(error) => error.into(),
         }

@@ -242,7 +242,10 @@ impl<const DEFAULT: u32> Parameter for Limit<DEFAULT> {
 /// Where a page begins.
 pub struct Cursor(pub String);
 
-parameter_type!(impl[] Cursor, "cursor", MetaSchema::new("string"));
+parameter_type!(impl[] Cursor, "cursor", MetaSchema {
+    min_length: Some(1),
+    ..MetaSchema::new("string")
+});
 
 impl Parameter for Cursor {
     fn parse(text: &str) -> Result<Self, String> {

@@ -17,12 +17,12 @@ use crate::{
     clock::Timestamp,
     domain::{
         api_keys::CreateApiKey,
-        caller::On,
+        caller::{Circumstances, On},
         ids::TenantId,
         tenants::{self, CreateTenant, UpdateTenant},
         text::{Name, Slug},
     },
-    policy::Action,
+    policy::{Action, entities},
 };
 
 /// A company, or a part of one. Everything else belongs to exactly one tenant.
@@ -189,6 +189,12 @@ impl TenantsApi {
     ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let permit = caller.may(Action::CreateTenantApiKey, On::Tenant).await?;
+        if id.0 == caller.tenant_id() {
+            // In its own tenant this is no more than making a key, and nobody can give what they lack.
+            let scopes =
+                || Circumstances::of([("scopes", entities::texts(key.scopes.iter().map(|scope| scope.as_str())))]);
+            caller.may_with(Action::CreateApiKey, On::Tenant, scopes).await?;
+        }
         let (key, raw) = caller
             .store()
             .write(CreateApiKey::for_tenant(permit, id.0, key))

@@ -37,24 +37,20 @@ enum Direction {
 
 pub async fn run(arguments: Arguments) -> Outcome {
     match arguments.direction {
-        Direction::Up {
-            database: Database { database_url: url },
-        } => {
+        Direction::Up { database } => {
+            let url = database.url()?;
             store::migrate(&url).await.map_err(|error| unusable(&url, &error))?;
             print(&format!("{url}: the tables are up to date"))
         }
-        Direction::Down {
-            steps,
-            database: Database { database_url: url },
-        } => {
+        Direction::Down { steps, database } => {
+            let url = database.url()?;
             store::migrate_down(&url, steps)
                 .await
                 .map_err(|error| unusable(&url, &error))?;
             print(&format!("{url}: the tables have been taken down"))
         }
-        Direction::Status {
-            database: Database { database_url: url },
-        } => {
+        Direction::Status { database } => {
+            let url = database.url()?;
             let pending = store::pending_migrations(&url)
                 .await
                 .map_err(|error| unusable(&url, &error))?;

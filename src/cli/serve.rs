@@ -25,7 +25,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         database,
         starting,
     } = arguments;
-    let url = &database.database_url;
+    let url = &database.url()?;
     if starting.migrate {
         store::migrate(url).await.map_err(|error| unusable(url, &error))?;
     } else {

@@ -22,7 +22,7 @@ use super::{
 use crate::store::{Applied, Change, Record, Store, StoreError, Tx};
 
 /// The size of a configuration at most, as JSON: room for an inline JWK set of a dozen keys.
-const MAX_CONFIG_BYTES: usize = 32 * 1024;
+pub const MAX_CONFIG_BYTES: usize = 32 * 1024;
 
 /// One provider.
 ///
@@ -97,7 +97,7 @@ impl Config {
             Value::Object(members) => Value::Object(
                 members
                     .iter()
-                    .filter(|(name, _)| !is_secret(name))
+                    .filter(|(name, value)| !is_secret(name) && !value.as_str().is_some_and(looks_secret))
                     .map(|(name, value)| (name.clone(), Self::public(value)))
                     .collect(),
             ),
@@ -112,7 +112,7 @@ impl Config {
         fn merge(new: &mut Map<String, Value>, old: &Map<String, Value>) {
             for (name, old) in old {
                 match (new.get_mut(name), old) {
-                    (None, _) if is_secret(name) => {
+                    (None, old) if is_secret(name) || old.as_str().is_some_and(looks_secret) => {
                         new.insert(name.clone(), old.clone());
                     }
                     (Some(Value::Object(new)), Value::Object(old)) => merge(new, old),
@@ -128,24 +128,52 @@ impl Config {
     }
 }
 
-/// Whether the name of a member says that its value is a secret. The address of something is none.
+/// Whether the name of a member says that its value is a secret, in whatever style it is written. The address of
+/// something is none, but who knows the address of a webhook can call it.
 fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let address = ["_uri", "_url", "_endpoint", "endpoint", "uri", "url"]
-        .iter()
-        .any(|end| name.ends_with(end));
-    let words = [
+    const WORDS: [&str; 15] = [
         "secret",
         "token",
         "password",
+        "passwd",
         "passphrase",
-        "private_key",
-        "privatekey",
-        "api_key",
-        "apikey",
+        "pwd",
         "credential",
+        "privatekey",
+        "apikey",
+        "accesskey",
+        "signingkey",
+        "authorization",
+        "bearer",
+        "hmac",
+        "pem",
     ];
-    !address && words.iter().any(|word| name.contains(word))
+    let mut words: Vec<String> = vec![String::new()];
+    let mut after_small = false;
+    for character in name.chars() {
+        if !character.is_alphanumeric() || (character.is_uppercase() && after_small) {
+            words.push(String::new());
+        }
+        after_small = character.is_lowercase();
+        if let Some(word) = words.last_mut().filter(|_| character.is_alphanumeric()) {
+            word.extend(character.to_lowercase());
+        }
+    }
+    let together = words.concat();
+    let address = words
+        .last()
+        .is_some_and(|last| ["uri", "url", "endpoint"].contains(&last.as_str()));
+    let alone = ["key", "pass", "auth"].contains(&together.as_str());
+    alone || together.contains("webhook") || (!address && WORDS.iter().any(|word| together.contains(word)))
+}
+
+/// Whether a text is a secret, whatever it is called: a private key, or an address with a password in it.
+fn looks_secret(text: &str) -> bool {
+    let private_key = text.contains("-----BEGIN") && text.contains("PRIVATE KEY-----");
+    let authority = text
+        .split_once("://")
+        .map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    private_key || authority.is_some_and(|authority| authority.contains('@'))
 }
 
 /// PostgreSQL cannot store this character in JSON.
@@ -163,6 +191,8 @@ fn has_nul(value: &Value) -> bool {
 /// Why a provider is not made or changed.
 #[derive(Debug)]
 pub enum IdentityProviderRefusal {
+    /// Its configuration would be too large, with the secrets that stay.
+    ConfigTooLarge,
     /// The tenant has no such provider.
     NoIdentityProvider,
     /// Accounts at it are linked to users.
@@ -259,7 +289,11 @@ impl Change for UpdateIdentityProvider {
             changed.name = Set(name.to_string());
         }
         if let Some(config) = &self.config {
-            changed.config = Set(config.keeping_secrets_of(&provider.config));
+            let config = config.keeping_secrets_of(&provider.config);
+            if config.to_string().len() > MAX_CONFIG_BYTES {
+                return Err(IdentityProviderRefusal::ConfigTooLarge);
+            }
+            changed.config = Set(config);
         }
         if let Some(enabled) = self.enabled {
             changed.enabled = Set(enabled);

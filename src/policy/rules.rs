@@ -13,6 +13,8 @@ use crate::domain::{ids, text::Description};
 pub const MAX_RULE_BYTES: usize = 16 * 1024;
 /// How deep brackets may nest in a rule. People write single digits.
 const MAX_NESTING: usize = 50;
+/// How many statements may be read at a time.
+const MAX_STATEMENTS: usize = 1_000;
 /// How many operators may follow one another in a rule: each makes the tree that is evaluated one step deeper.
 const MAX_OPERATORS: usize = 500;
 
@@ -86,7 +88,7 @@ pub fn parse_rule(text: &str) -> Result<Policy, RuleError> {
 ///
 /// What is wrong with the first that is wrong, and where.
 pub fn parse_rules(text: &str) -> Result<Vec<Policy>, RuleError> {
-    check_depth(text)?;
+    check_size(text)?;
     let set: PolicySet = text.parse().map_err(|errors| RuleError::parsing(&errors, text))?;
     if let Some(template) = set.templates().next() {
         return Err(RuleError::new(format!(
@@ -134,33 +136,61 @@ pub fn parse_rules(text: &str) -> Result<Vec<Policy>, RuleError> {
     Ok(rules.into_iter().map(|(_, rule)| rule).collect())
 }
 
-/// Refuses a text whose tree would be so deep that walking it could exhaust the stack. Counts brackets and operators
-/// without regard to strings and comments: nobody writes so many of them there either.
-fn check_depth(text: &str) -> Result<(), RuleError> {
-    let (mut depth, mut operators) = (0_usize, 0_usize);
-    for (offset, character) in text.char_indices() {
+/// Refuses a text that it would take too much to parse: whose tree would be so deep that walking it could exhaust the
+/// stack, or that has too many or too long statements. Strings and comments are not counted, as they are not parsed.
+fn check_size(text: &str) -> Result<(), RuleError> {
+    let (mut depth, mut operators, mut statements, mut begin) = (0_usize, 0_usize, 0_usize, 0_usize);
+    let mut rest = text.char_indices().peekable();
+    while let Some((at, character)) = rest.next() {
         match character {
-            '(' | '[' | '{' => depth += 1,
+            '"' => {
+                while let Some((_, character)) = rest.next() {
+                    match character {
+                        '\\' => drop(rest.next()),
+                        '"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            '/' if rest.peek().is_some_and(|(_, next)| *next == '/') => {
+                while rest.next_if(|(_, character)| *character != '\n').is_some() {}
+            }
+            '(' | '[' | '{' => {
+                depth += 1;
+                operators += 1;
+            }
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            ';' => operators = 0,
+            ';' if depth == 0 => {
+                statements += 1;
+                operators = 0;
+                begin = at + 1;
+            }
             '!' | '&' | '|' | '+' | '-' | '*' | '.' | '<' | '>' | '=' => operators += 1,
-            'i' if text[offset..].starts_with("if") => operators += 1,
+            'i' if text[at..].starts_with("if") => operators += 1,
             _ => {}
         }
         let what = match () {
             () if depth > MAX_NESTING => format!("brackets nest more than {MAX_NESTING} deep"),
-            // PostgreSQL cannot store it.
-            () if character == '\0' => "the text has the character U+0000".to_owned(),
             () if operators > MAX_OPERATORS => format!("the statement has more than {MAX_OPERATORS} operators"),
+            () if at - begin > MAX_RULE_BYTES => format!("the statement has more than {MAX_RULE_BYTES} bytes"),
+            () if statements > MAX_STATEMENTS => format!("there are more than {MAX_STATEMENTS} statements"),
             () => continue,
         };
         return Err(RuleError {
             message: what,
-            help: Some("write several rules, or test membership in a set, role or group".into()),
-            position: Some(position(text, offset)),
+            help: Some("write several rules or policies, or test membership in a set, role or group".into()),
+            position: Some(position(text, at)),
         });
     }
-    Ok(())
+    // PostgreSQL cannot store it.
+    match text.find('\0') {
+        Some(at) => Err(RuleError {
+            message: "the text has the character U+0000".into(),
+            help: None,
+            position: Some(position(text, at)),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A rule that is in force, and what is said of it when it determines a decision.

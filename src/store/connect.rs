@@ -48,7 +48,11 @@ impl FromStr for DatabaseUrl {
             return Ok(Self(text.into()));
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self(text.into()));
+            // Its parser's own message, later, would show the whole address.
+            return match url::Url::parse(text) {
+                Ok(_) => Ok(Self(text.into())),
+                Err(error) => Err(format!("is no address: {error}")),
+            };
         }
         Err("must begin with sqlite:// or postgres://".into())
     }

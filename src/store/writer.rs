@@ -134,7 +134,10 @@ async fn run(
                 for group in groups {
                     group.refuse(&error);
                 }
-                while let Ok(job) = waiting.try_recv() {
+                // Where the database is away, those who wait need not try one after the other.
+                while matches!(error, StoreError::Unavailable(_))
+                    && let Ok(job) = waiting.try_recv()
+                {
                     job.group().refuse(&error);
                 }
             }

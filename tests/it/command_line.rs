@@ -162,6 +162,18 @@ fn bad_values_are_refused_by_name() {
 }
 
 #[test]
+fn a_wrong_address_is_not_shown_with_its_password() {
+    for url in ["mysql://aka:hunter2@localhost/aka", "postgres://aka:hunter2 @[bad/aka"] {
+        for told in [
+            aka(&["serve", "--database-url", url]).failed(),
+            run_with(&["serve"], &[("DATABASE_URL", url)]).failed(),
+        ] {
+            assert!(told.contains("DATABASE_URL") && !told.contains("hunter2"), "{told}");
+        }
+    }
+}
+
+#[test]
 fn bad_values_in_the_environment_are_refused_by_name() {
     for (name, value) in [
         ("AKA_LISTEN", "nowhere"),

@@ -9,6 +9,7 @@ on_both_stores![
     an_unknown_tenant_is_not_found,
     the_first_key_of_a_tenant_comes_from_the_master_tenant,
     a_key_for_an_unknown_tenant_is_not_found,
+    a_key_of_the_master_tenant_has_no_scopes_that_its_maker_lacks,
     tenants_are_not_managed_with_other_keys,
 ];
 
@@ -112,6 +113,14 @@ async fn the_first_key_of_a_tenant_comes_from_the_master_tenant(aka: Aka) {
         !of_master.column("id").contains(&key["id"]),
         "it is not a key of the master tenant\n{of_master}"
     );
+}
+
+async fn a_key_of_the_master_tenant_has_no_scopes_that_its_maker_lacks(aka: Aka) {
+    let limited = aka.master().limited_to(&["tenants:write", "tenants:read"]).await;
+    let path = format!("/v1/tenants/{}/api-keys", limited.tenant());
+
+    let more = json!({ "name": "more", "scopes": ["users:read"] });
+    limited.post(&path).json(more).await.refused(403, "forbidden");
 }
 
 async fn a_key_for_an_unknown_tenant_is_not_found(aka: Aka) {

@@ -626,6 +626,17 @@ fn refused_rules() -> Vec<Value> {
         json!("perm\u{0}it(principal, action, resource);"),
         json!("permit(principal, action, resource) when { \"a\u{0}\" == \"b\" };"),
         json!("// \u{0}\npermit(principal, action, resource);"),
+        // Brackets in strings are none: these nest, and would exhaust the stack.
+        json!(format!(
+            "permit(principal, action, resource) when {{ [{}1{}] == [] }};",
+            "\")\", [".repeat(1000),
+            "]".repeat(1000)
+        )),
+        json!(format!(
+            "forbid(principal, action, resource) when {{ {}true{} }};",
+            "(\";)\" == \";\" && ".repeat(600),
+            ")".repeat(600)
+        )),
         json!(5),
         json!([]),
         json!({}),
