@@ -163,7 +163,7 @@ fn check_size(text: &str) -> Result<(), RuleError> {
             ';' if depth == 0 => {
                 statements += 1;
                 operators = 0;
-                begin = at + 1;
+                begin = at;
             }
             '!' | '&' | '|' | '+' | '-' | '*' | '.' | '<' | '>' | '=' => operators += 1,
             'i' if text[at..].starts_with("if") => operators += 1,
