@@ -202,7 +202,7 @@ pub struct IdentityProviderUpdate {
     /// What it is to be called.
     #[oai(nullable)]
     pub name: Option<Name>,
-    /// The new configuration, all of it but the secrets: those that it leaves out stay.
+    /// The new configuration, all of it but the secrets: those that it leaves out stay, and `null` forgets one.
     #[oai(nullable)]
     pub config: Option<Details>,
     /// Whether accounts at it can be linked.

@@ -97,39 +97,62 @@ impl Config {
             Value::Object(members) => Value::Object(
                 members
                     .iter()
-                    .filter(|(name, value)| !is_secret(name) && !value.as_str().is_some_and(looks_secret))
+                    .filter(|(name, value)| !is_hidden(name, value))
                     .map(|(name, value)| (name.clone(), Self::public(value)))
                     .collect(),
             ),
-            Value::Array(items) => Value::Array(items.iter().map(Self::public).collect()),
+            Value::Array(items) => {
+                let shown = items.iter().filter(|item| !is_hidden("", item));
+                Value::Array(shown.map(Self::public).collect())
+            }
             value => value.clone(),
         }
     }
 
     /// This configuration, with the secrets of an older one where it says nothing of them: whoever changes a
-    /// configuration has read it without its secrets.
+    /// configuration has read it without its secrets. `null` says that a secret is to be forgotten.
     fn keeping_secrets_of(&self, stored: &Value) -> Value {
-        fn merge(new: &mut Map<String, Value>, old: &Map<String, Value>) {
-            for (name, old) in old {
-                match (new.get_mut(name), old) {
-                    (None, old) if is_secret(name) || old.as_str().is_some_and(looks_secret) => {
-                        new.insert(name.clone(), old.clone());
-                    }
-                    (Some(Value::Object(new)), Value::Object(old)) => merge(new, old),
-                    _ => {}
-                }
-            }
-        }
-        let mut config = self.0.clone();
-        if let Value::Object(stored) = stored {
-            merge(&mut config, stored);
-        }
-        Value::Object(config)
+        let mut config = Value::Object(self.0.clone());
+        keep_secrets(&mut config, stored);
+        config
     }
 }
 
+fn keep_secrets(new: &mut Value, old: &Value) {
+    match (new, old) {
+        (Value::Object(new), Value::Object(old)) => {
+            for (name, old) in old {
+                match new.get_mut(name) {
+                    None if is_hidden(name, old) => drop(new.insert(name.clone(), old.clone())),
+                    Some(Value::Null) if is_hidden(name, old) => drop(new.remove(name)),
+                    Some(new) => keep_secrets(new, old),
+                    None => {}
+                }
+            }
+        }
+        // The items of a list have no names: one that comes back as it was shown is the same one.
+        (Value::Array(new), Value::Array(old)) => {
+            for new in new {
+                if let Some(same) = old.iter().find(|old| Config::public(old) == *new) {
+                    new.clone_from(same);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a member never leaves the server.
+fn is_hidden(name: &str, value: &Value) -> bool {
+    is_secret(name)
+        || value.as_str().is_some_and(|text| {
+            // Who knows the address of a webhook can call it.
+            looks_secret(text) || name.to_lowercase().contains("webhook")
+        })
+}
+
 /// Whether the name of a member says that its value is a secret, in whatever style it is written. The address of
-/// something is none, but who knows the address of a webhook can call it.
+/// something is none.
 fn is_secret(name: &str) -> bool {
     const WORDS: [&str; 15] = [
         "secret",
@@ -164,7 +187,7 @@ fn is_secret(name: &str) -> bool {
         .last()
         .is_some_and(|last| ["uri", "url", "endpoint"].contains(&last.as_str()));
     let alone = ["key", "pass", "auth"].contains(&together.as_str());
-    alone || together.contains("webhook") || (!address && WORDS.iter().any(|word| together.contains(word)))
+    alone || (!address && WORDS.iter().any(|word| together.contains(word)))
 }
 
 /// Whether a text is a secret, whatever it is called: a private key, or an address with a password in it.

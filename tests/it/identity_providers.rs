@@ -204,7 +204,13 @@ async fn secrets_in_a_configuration_never_come_back(aka: Aka) {
 
 async fn an_update_keeps_the_secrets_that_it_does_not_name(aka: Aka) {
     let acme = aka.tenant().await;
-    let config = json!({ "organization": "acme", "client_secret": "hush-1", "webhook": { "secret": "hush-2" } });
+    let config = json!({
+        "organization": "acme",
+        "client_secret": "hush-1",
+        "webhook": { "secret": "hush-2" },
+        "apps": [{ "id": 1, "private_key": "hush-3" }, { "id": 2, "private_key": "hush-4" }],
+        "api_token": "hush-5",
+    });
     let provider = json!({ "name": "GitHub", "provider_type": "github", "config": config });
     let created = acme
         .post("/v1/identity-providers")
@@ -216,6 +222,8 @@ async fn an_update_keeps_the_secrets_that_it_does_not_name(aka: Aka) {
     // What was read is changed in one place and sent back: the usual way to edit a configuration.
     let mut edited = acme.get(format!("/v1/identity-providers/{created}")).await.expect(200)["config"].clone();
     edited["organization"] = json!("acme-labs");
+    edited["apps"][0] = json!({ "id": 3 });
+    edited["api_token"] = json!(null);
     acme.put(format!("/v1/identity-providers/{created}"))
         .json(json!({ "config": edited }))
         .await
@@ -225,7 +233,12 @@ async fn an_update_keeps_the_secrets_that_it_does_not_name(aka: Aka) {
     let stored: Vec<serde_json::Value> = rows
         .column("identity_providers", "config", &[("id", created.into())])
         .await;
-    let expected = json!({ "organization": "acme-labs", "client_secret": "hush-1", "webhook": { "secret": "hush-2" } });
+    let expected = json!({
+        "organization": "acme-labs",
+        "client_secret": "hush-1",
+        "webhook": { "secret": "hush-2" },
+        "apps": [{ "id": 3 }, { "id": 2, "private_key": "hush-4" }],
+    });
     assert_eq!(stored, [expected]);
 }
 
