@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod connections;
 pub mod demo;
 pub mod domain;
 pub mod policy;

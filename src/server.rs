@@ -17,13 +17,12 @@ use std::{
 
 use futures_util::FutureExt as _;
 use poem::{
-    Endpoint, EndpointExt as _, IntoEndpoint, IntoResponse as _, Request, Response, Route, Server as HttpServer,
+    Endpoint, EndpointExt as _, IntoResponse as _, Request, Response, Route,
     error::{MethodNotAllowedError, NotFoundError, ParsePathError},
     get, handler,
     http::{HeaderName, HeaderValue},
-    listener::{Acceptor as _, Listener as _, TcpAcceptor, TcpListener},
 };
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tracing::{Instrument as _, field};
 
 use crate::{
@@ -33,7 +32,7 @@ use crate::{
         document::Document,
         error::{Error, In},
     },
-    clock,
+    clock, connections,
     domain::{api_keys::ApiKeys, jwks_client::JwksClient, tenant_state::Tenants, tokens::Tokens},
     store::{Coalesced, DatabaseUrl, Store, StoreError},
 };
@@ -42,8 +41,6 @@ use crate::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long requests that have begun may take after the server was asked to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a connection may rest between requests.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// The length of a request's id at most.
 const MAX_REQUEST_ID: usize = 64;
 
@@ -96,15 +93,11 @@ impl Server {
     /// Where the address cannot be had.
     pub async fn listen(self, address: SocketAddr) -> Result<Listening, io::Error> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
-        let acceptor = TcpListener::bind(address).into_acceptor().await.map_err(named)?;
-        let address = acceptor
-            .local_addr()
-            .first()
-            .and_then(|address| address.as_socket_addr().copied());
-        let address = address.ok_or_else(|| io::Error::other("the listener has no address"))?;
+        let listener = TcpListener::bind(address).await.map_err(named)?;
+        let address = listener.local_addr().map_err(named)?;
         Ok(Listening {
             server: self,
-            acceptor,
+            listener,
             address,
         })
     }
@@ -113,7 +106,7 @@ impl Server {
 /// A server that listens, but does not answer yet.
 pub struct Listening {
     server: Server,
-    acceptor: TcpAcceptor,
+    listener: TcpListener,
     address: SocketAddr,
 }
 
@@ -126,14 +119,10 @@ impl Listening {
 
     /// Answers requests until it is asked to stop; then finishes those that have begun, commits what waits, and closes
     /// the store.
-    ///
-    /// # Errors
-    ///
-    /// Where connections can no longer be accepted.
-    pub async fn run(self, asked_to_stop: impl Future<Output = ()>) -> Result<(), io::Error> {
+    pub async fn run(self, asked_to_stop: impl Future<Output = ()>) {
         let Self {
             server: Server { app, beside },
-            acceptor,
+            listener,
             address,
         } = self;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
@@ -143,17 +132,13 @@ impl Listening {
             tracing::info!("asked to stop: finishing what has begun");
             stopping.store(true, Ordering::Relaxed);
         };
-        let served = HttpServer::new_with_acceptor(acceptor)
-            .idle_timeout(IDLE_TIMEOUT)
-            .run_with_graceful_shutdown(endpoint(app.clone()), asked_to_stop, Some(STOP_TIMEOUT))
-            .await;
+        connections::serve(listener, endpoint(app.clone()), asked_to_stop, STOP_TIMEOUT).await;
         for task in beside {
             task.abort();
         }
         app.api_keys.write_use(&app.store).await;
         app.store.close().await;
         tracing::info!("stopped");
-        served
     }
 }
 
@@ -174,7 +159,7 @@ pub fn asked_to_stop() -> Result<impl Future<Output = ()>, io::Error> {
 }
 
 /// Everything that is served.
-fn endpoint(app: App) -> impl IntoEndpoint {
+fn endpoint(app: App) -> impl Endpoint<Output = Response> {
     let document = Document::get();
     let routes = Route::new()
         .at("/openapi.json", get(openapi_json))

@@ -24,6 +24,8 @@ pub struct Model {
     pub expires_at: Option<i64>,
     pub revoked_at: Option<i64>,
     pub revoked_by: Option<String>,
+    /// When it got a successor. Its end is then that of the overlap.
+    pub rotated_at: Option<i64>,
     pub created_at: i64,
 }
 

@@ -188,6 +188,7 @@ fn api_keys() -> TableCreateStatement {
         .col(ColumnDef::new("expires_at").big_integer())
         .col(ColumnDef::new("revoked_at").big_integer())
         .col(ColumnDef::new("revoked_by").text())
+        .col(ColumnDef::new("rotated_at").big_integer())
         .col(integer("created_at"))
         // A key that is bound to a provider has no use without it.
         .foreign_key(&mut reference(

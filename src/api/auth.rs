@@ -25,6 +25,7 @@ use crate::{
         linking::{Lookup, OfUser},
         tenant_state::TenantState,
         text::ExternalId,
+        tokens::Token,
     },
     policy::Action,
     store::{Store, StoreError},
@@ -149,7 +150,7 @@ impl<'a> Caller<'a> {
         let app: &App = request.data().ok_or_else(|| Error::Internal {
             reason: "the request has no application".into(),
         })?;
-        let key = header(request, API_KEY)?;
+        let key = credential(request, API_KEY)?;
         let bearer = bearer(request)?;
         let (key, token) = match (key, bearer) {
             (Some(key), None) => (Some(key), None),
@@ -160,12 +161,7 @@ impl<'a> Caller<'a> {
                     message: "The request has both X-API-Key and Authorization. Send one of them.".into(),
                 });
             }
-            (None, None) => {
-                return Err(Error::Unauthenticated {
-                    reason: "missing_credential",
-                    message: "The request has no credential. Send an API key in X-API-Key, or a token in Authorization: Bearer.".into(),
-                });
-            }
+            (None, None) => return Err(Error::no_credential()),
         };
         if let Some(key) = key {
             let caller = app.api_keys.authenticate(&app.store, &app.tenants, key).await?;
@@ -175,36 +171,43 @@ impl<'a> Caller<'a> {
                 Err(Error::TenantMismatch)
             };
         }
-        // Only its tenant knows who issues a token, so that the header must be read first.
+        let token = Token::read(token.unwrap_or_default())?;
+        // Only its tenant knows who issues a token, so that the header must be read before the rest of it is checked.
         let tenant = tenant(request)?;
-        let token = token.unwrap_or_default();
-        let caller = app.tokens.authenticate(&app.store, &app.tenants, tenant, token).await?;
+        let caller = app
+            .tokens
+            .authenticate(&app.store, &app.tenants, tenant, &token)
+            .await?;
         Ok(Self { app, caller })
     }
 }
 
-/// A header that must be there at most once.
-fn header<'a>(request: &'a Request, name: &'static str) -> Result<Option<&'a str>, Error> {
+/// A header that must be there at most once: its value, or what is wrong with it.
+fn header<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, &'static str> {
     let mut values = request.headers().get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Error::field(In::Header, name, "is there twice"));
+        return Err("is there twice");
     }
     match value.to_str() {
         Ok(text) => Ok(Some(text.trim())),
-        Err(_) => Err(Error::field(
-            In::Header,
-            name,
-            "has characters other than visible ASCII",
-        )),
+        Err(_) => Err("has characters other than visible ASCII"),
     }
+}
+
+/// A header with a credential. Whatever is wrong with it, there is no credential then.
+fn credential<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, Error> {
+    header(request, name).map_err(|reason| Error::Unauthenticated {
+        reason: "malformed_credential",
+        message: format!("The header {name} {reason}. Send one credential, once."),
+    })
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 §2.1). The scheme's case does not matter (RFC 9110 §11.1).
 fn bearer(request: &Request) -> Result<Option<&str>, Error> {
-    let Some(value) = header(request, "Authorization")? else {
+    let Some(value) = credential(request, "Authorization")? else {
         return Ok(None);
     };
     match value.split_once(' ') {
@@ -217,7 +220,7 @@ fn bearer(request: &Request) -> Result<Option<&str>, Error> {
 }
 
 fn tenant(request: &Request) -> Result<TenantId, Error> {
-    let value = header(request, TENANT)?;
+    let value = header(request, TENANT).map_err(|reason| Error::field(In::Header, TENANT, reason))?;
     let value = value.ok_or_else(|| Error::field(In::Header, TENANT, "is missing; it is the id of the tenant"))?;
     value
         .parse()

@@ -4,7 +4,11 @@
 //! error that names the field. The types say what is read (serde) and what the document tells (poem-openapi); the
 //! tests of the document hold the two together.
 
-use poem::{Body as RawBody, IntoResponse, Request, RequestBody, Response, error::ReadBodyError};
+use std::time::Duration;
+
+use poem::{
+    Body as RawBody, IntoResponse, Request, RequestBody, Response, error::ReadBodyError, http::header::CONTENT_LENGTH,
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions,
     payload::{ParsePayload, Payload},
@@ -24,6 +28,9 @@ pub const JSON: &str = "application/json";
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The same where the body is a set of policies.
 pub const MAX_POLICY_BODY_BYTES: usize = 1024 * 1024;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request's body.
 pub struct Body<T, const MAX_BYTES: usize = MAX_BODY_BYTES>(pub T);
@@ -53,9 +60,18 @@ impl<T: Type, const MAX: usize> Payload for Body<T, MAX> {
 impl<T: Type + DeserializeOwned, const MAX: usize> ParsePayload for Body<T, MAX> {
     const IS_REQUIRED: bool = true;
 
-    async fn from_request(_: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let bytes = body.take()?.into_bytes_limit(MAX).await.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => Error::PayloadTooLarge { max_bytes: MAX },
+    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let too_large = Error::PayloadTooLarge { max_bytes: MAX };
+        // What is announced as too large need not be read to be refused.
+        let announced = request
+            .header(CONTENT_LENGTH)
+            .and_then(|length| length.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > MAX) {
+            return Err(too_large.into());
+        }
+        let read = tokio::time::timeout(BODY_TIMEOUT, body.take()?.into_bytes_limit(MAX)).await;
+        let bytes = read.map_err(|_| Error::BodyTimedOut)?.map_err(|error| match error {
+            ReadBodyError::PayloadTooLarge => too_large,
             other => Error::MalformedJson {
                 reason: format!("it could not be read: {other}"),
             },

@@ -212,6 +212,7 @@ fn share(shared: &mut Map<String, Value>, status: &str, response: &mut Value) {
         "400" => "InvalidInput",
         "401" => "Unauthenticated",
         "403" => "Forbidden",
+        "408" => "RequestTimeout",
         "413" => "PayloadTooLarge",
         "415" => "UnsupportedMediaType",
         "500" => "Internal",

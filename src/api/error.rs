@@ -155,10 +155,12 @@ pub enum Error {
         linked: u64,
     },
     ApiKeyEnded,
+    ApiKeyRotated,
     PreconditionFailed,
     TooManyRules {
         max: u64,
     },
+    BodyTimedOut,
     PayloadTooLarge {
         max_bytes: usize,
     },
@@ -191,6 +193,17 @@ impl Error {
         }
     }
 
+    /// An error for a request without a credential.
+    #[must_use]
+    pub fn no_credential() -> Self {
+        Self::Unauthenticated {
+            reason: "missing_credential",
+            message:
+                "The request has no credential. Send an API key in X-API-Key, or a token in Authorization: Bearer."
+                    .into(),
+        }
+    }
+
     /// An error for something that the tenant does not have.
     #[must_use]
     pub const fn not_found(resource: &'static str) -> Self {
@@ -215,8 +228,10 @@ impl Error {
             | Self::TenantAlreadyExists
             | Self::IdentityProviderInUse { .. }
             | Self::ApiKeyEnded
+            | Self::ApiKeyRotated
             | Self::TooManyRules { .. } => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable { .. } | Self::Overloaded | Self::IssuerUnavailable { .. } | Self::TimedOut => {
@@ -245,8 +260,10 @@ impl Error {
             Self::TenantAlreadyExists => "tenant_already_exists",
             Self::IdentityProviderInUse { .. } => "identity_provider_in_use",
             Self::ApiKeyEnded => "api_key_ended",
+            Self::ApiKeyRotated => "api_key_rotated",
             Self::PreconditionFailed => "precondition_failed",
             Self::TooManyRules { .. } => "too_many_rules",
+            Self::BodyTimedOut => "body_timed_out",
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::Unavailable { .. } => "unavailable",
@@ -318,12 +335,20 @@ impl Error {
             Self::ApiKeyEnded => {
                 "The API key is revoked or expired, so that it cannot be rotated. Create a new one.".into()
             }
+            Self::ApiKeyRotated => {
+                "The API key has been rotated already, and ends soon. Rotate its successor, or create a new key.".into()
+            }
             Self::PreconditionFailed => {
                 "Somebody else has changed this since it was read with the ETag in If-Match. Read it \
                 again, and send the change with its ETag of now."
                     .into()
             }
             Self::TooManyRules { max } => format!("There may be {max} rules here at most. Remove some first."),
+            Self::BodyTimedOut => {
+                "The body did not arrive in time, or is shorter than its Content-Length says. Nothing \
+                was changed; send the request again."
+                    .into()
+            }
             Self::PayloadTooLarge { max_bytes } => format!("The body is larger than {max_bytes} bytes."),
             Self::UnsupportedMediaType { found } => match found {
                 Some(found) => format!("The body is sent as {found}. Send it as application/json."),
@@ -400,7 +425,9 @@ impl Error {
         }
     }
 
-    fn into_body(self) -> ErrorBody {
+    /// What the caller gets to read.
+    #[must_use]
+    pub fn into_body(self) -> ErrorBody {
         ErrorBody {
             code: self.code().into(),
             message: self.message(),
@@ -599,6 +626,7 @@ impl From<ApiKeyRefusal> for Error {
             ApiKeyRefusal::NoTenant => Self::not_found("tenant"),
             ApiKeyRefusal::NoIdentityProvider => Self::not_found("identity_provider"),
             ApiKeyRefusal::Ended => Self::ApiKeyEnded,
+            ApiKeyRefusal::Rotated => Self::ApiKeyRotated,
             ApiKeyRefusal::Randomness => Self::Internal {
                 reason: "the system gave no randomness".into(),
             },
@@ -634,7 +662,8 @@ statuses! {
     E401 = 401, 1, "Unauthenticated: no credential, or one that is not accepted. Code: `unauthenticated` (`details.reason` says why).";
     E403 = 403, 2, "Forbidden. Codes: `tenant_mismatch` (the credential belongs to another tenant), `forbidden` (policy says no; `notices` says why).";
     E404 = 404, 3, "Not found in this tenant. Code: `not_found` (`details.resource` says what).";
-    E409 = 409, 4, "In conflict with how things are. Codes, as far as they apply to this operation: `identity_already_linked`, `identity_provider_disabled`, `user_suspended`, `user_already_exists`, `tenant_already_exists`, `identity_provider_in_use`, `api_key_ended`, `too_many_rules`.";
+    E409 = 409, 4, "In conflict with how things are. Codes, as far as they apply to this operation: `identity_already_linked`, `identity_provider_disabled`, `user_suspended`, `user_already_exists`, `tenant_already_exists`, `identity_provider_in_use`, `api_key_ended`, `api_key_rotated`, `too_many_rules`.";
+    E408 = 408, 12, "The body did not arrive in time. Code: `body_timed_out`.";
     E412 = 412, 9, "It is no longer as `If-Match` says. Code: `precondition_failed`.";
     E413 = 413, 5, "The body is too large. Code: `payload_too_large` (`details.max_bytes` is the limit).";
     E415 = 415, 6, "The body is not `application/json`. Code: `unsupported_media_type`.";
@@ -645,7 +674,7 @@ statuses! {
 /// What every operation with a credential can answer.
 pub const ALWAYS: u32 = E400 | E401 | E403 | E500 | E503;
 /// What every operation with a body can answer beside that.
-pub const WITH_BODY: u32 = ALWAYS | E413 | E415;
+pub const WITH_BODY: u32 = ALWAYS | E408 | E413 | E415;
 
 /// An error of an operation whose document lists these statuses.
 pub struct Failure<const STATUSES: u32>(Error);

@@ -1,9 +1,18 @@
 //! The examples of the document. Where one can be sent it works as it stands on a server that `aka demo` has started.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
 use uuid::{Uuid, uuid};
 
-use crate::demo;
+use super::{
+    body::MAX_BODY_BYTES,
+    error::{Error, In},
+};
+use crate::{
+    demo,
+    policy::{Action, Decision, Verdict, rules::RuleError},
+};
 
 const TIME: &str = "2026-11-23T09:30:00.000000Z";
 const IDENTITY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000c1");
@@ -124,105 +133,62 @@ pub fn of_parameter(path: &str, name: &str) -> Option<Value> {
     })
 }
 
-/// An example of an error.
+/// An example of an error, as the server words it.
 pub fn of_error(operation: &str, status: &str) -> Option<Value> {
-    let error =
-        |code: &str, message: &str, details: Value| json!({ "code": code, "message": message, "details": details });
-    Some(match (status, operation) {
-        ("400", "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule") => error(
-            "invalid_rule",
-            "The Cedar text is not a rule at line 1, column 44: unrecognized action `Action::\"eatCake\"`.",
-            json!({ "field": "policy_text", "in": "body", "reason": "unrecognized action `Action::\"eatCake\"`", "line": 1, "column": 44 }),
-        ),
-        ("400", _) => error(
-            "invalid_input",
-            "The header `X-Tenant-ID` is missing; it is the id of the tenant.",
-            json!({ "field": "X-Tenant-ID", "in": "header", "reason": "is missing; it is the id of the tenant" }),
-        ),
-        ("401", _) => error(
-            "unauthenticated",
-            "The request has no credential. Send an API key in X-API-Key, or a token in Authorization: Bearer.",
-            json!({ "reason": "missing_credential" }),
-        ),
-        ("403", _) => json!({
-            "code": "forbidden",
-            "message": "A policy forbids createUserIdentity here: GitHub accounts must use an address of the company.",
-            "details": { "action": "createUserIdentity", "kind": "forbidden" },
-            "notices": ["GitHub accounts must use an address of the company."],
-        }),
-        ("404", _) => {
-            let resource = resource_of(operation);
-            let named = resource.replace('_', " ");
-            error(
-                "not_found",
-                &format!(
-                    "This tenant has no such {named}. Check the id, and that X-Tenant-ID is the tenant that it belongs to."
-                ),
-                json!({ "resource": resource }),
-            )
-        }
-        ("409", "createUserIdentity") => error(
-            "identity_already_linked",
-            "The account is linked to another user. An account belongs to one user at most: unlink it there first, if it \
-             really belongs to this one.",
-            json!({
+    let error = match (status, operation) {
+        ("400", "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule") => Error::InvalidRule {
+            field: "policy_text",
+            error: RuleError {
+                message: "unrecognized action `Action::\"eatCake\"`".into(),
+                help: None,
+                position: Some((1, 44)),
+            },
+        },
+        ("400", _) => Error::field(In::Header, "X-Tenant-ID", "is missing; it is the id of the tenant"),
+        ("401", _) => Error::no_credential(),
+        ("403", _) => Error::Forbidden {
+            action: Action::CreateUserIdentity,
+            decision: Arc::new(Decision {
+                verdict: Verdict::Forbidden,
+                notices: vec!["GitHub accounts must use an address of the company.".into()],
+                ..Decision::error()
+            }),
+            lacks: None,
+        },
+        ("404", _) => Error::not_found(resource_of(operation)),
+        ("408", _) => Error::BodyTimedOut,
+        ("409", "createUserIdentity") => Error::IdentityAlreadyLinked {
+            details: members(json!({
                 "identity_id": IDENTITY,
                 "linked_by": "manual",
                 "linked_at": TIME,
                 "linked_to_user_id": demo::OTHER_USER,
-            }),
-        ),
-        ("409", "createUser") => error(
-            "user_already_exists",
-            "Another user of this tenant has this e-mail address (in whatever case).",
-            json!({}),
-        ),
-        ("409", "createTenant") => error(
-            "tenant_already_exists",
-            "Another tenant has this slug. Choose another one.",
-            json!({}),
-        ),
-        ("409", "deleteIdentityProvider") => error(
-            "identity_provider_in_use",
-            "The identity provider cannot be deleted: 3 of its accounts are linked to users. Unlink them first, or \
-             disable the provider.",
-            json!({ "linked_identities": 3 }),
-        ),
-        ("409", "rotateApiKey") => error(
-            "api_key_ended",
-            "The API key is revoked or expired, so that it cannot be rotated. Create a new one.",
-            json!({}),
-        ),
-        ("409", "createPolicy" | "updatePolicy" | "createPolicyRule") => error(
-            "too_many_rules",
-            "There may be 1000 rules here at most. Remove some first.",
-            json!({ "max": 1000 }),
-        ),
-        ("412", _) => json!({
-            "code": "precondition_failed",
-            "message": "Somebody else has changed this since it was read with the ETag in If-Match. Read it again, and \
-                send the change with its ETag of now.",
-        }),
-        ("413", _) => error(
-            "payload_too_large",
-            "The body is larger than 65536 bytes.",
-            json!({ "max_bytes": 65536 }),
-        ),
-        ("415", _) => error(
-            "unsupported_media_type",
-            "The body is sent as text/plain. Send it as application/json.",
-            json!({ "found": "text/plain" }),
-        ),
-        ("500", _) => json!({
-            "code": "internal",
-            "message": "The server has made a mistake. Tell its operator the X-Request-ID of this answer.",
-        }),
-        ("503", _) => json!({
-            "code": "unavailable",
-            "message": "The database cannot be used at the moment. Nothing is known to have been changed; the request may be sent again.",
-        }),
+            })),
+        },
+        ("409", "createUser") => Error::UserAlreadyExists,
+        ("409", "createTenant") => Error::TenantAlreadyExists,
+        ("409", "deleteIdentityProvider") => Error::IdentityProviderInUse { linked: 3 },
+        ("409", "rotateApiKey") => Error::ApiKeyEnded,
+        ("409", "createPolicy" | "updatePolicy" | "createPolicyRule") => Error::TooManyRules { max: 1000 },
+        ("412", _) => Error::PreconditionFailed,
+        ("413", _) => Error::PayloadTooLarge {
+            max_bytes: MAX_BODY_BYTES,
+        },
+        ("415", _) => Error::UnsupportedMediaType {
+            found: Some("text/plain".into()),
+        },
+        ("500", _) => Error::Internal { reason: String::new() },
+        ("503", _) => Error::Unavailable { reason: String::new() },
         _ => return None,
-    })
+    };
+    serde_json::to_value(error.into_body()).ok()
+}
+
+fn members(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
 }
 
 /// What an operation does not find.

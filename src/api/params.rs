@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -111,13 +112,24 @@ pub struct OptionalQuery<T>(pub Option<T>);
 /// The one value of a parameter of the query.
 fn value<'a>(request: &'a Request, name: &'static str) -> Result<Option<Cow<'a, str>>, Error> {
     let query = request.uri().query().unwrap_or_default();
-    let mut values = form_urlencoded::parse(query.as_bytes())
-        .filter(|(key, _)| key == name)
-        .map(|(_, value)| value);
-    let value = values.next();
-    match values.next() {
-        Some(_) => Err(Error::field(In::Query, name, "is there twice")),
-        None => Ok(value),
+    let mut pairs = query.split('&').filter_map(|pair| {
+        let (key, value) = form_urlencoded::parse(pair.as_bytes()).next()?;
+        (key == name).then_some((pair, value))
+    });
+    let Some((pair, value)) = pairs.next() else {
+        return Ok(None);
+    };
+    if pairs.next().is_some() {
+        return Err(Error::field(In::Query, name, "is there twice"));
+    }
+    // `form_urlencoded` puts U+FFFD in the place of what is no UTF-8: another value than the one that was sent.
+    match percent_decode_str(pair).decode_utf8() {
+        Ok(_) => Ok(Some(value)),
+        Err(_) => Err(Error::field(
+            In::Query,
+            name,
+            "is not UTF-8, once its percent-encoding is undone",
+        )),
     }
 }
 

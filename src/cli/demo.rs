@@ -57,7 +57,7 @@ Or try it in the browser: open {address}/docs, press Authorize, and give as apiK
         tenant = demo::TENANT,
         github = demo::GITHUB,
     ))?;
-    listening.run(server::asked_to_stop()?).await?;
+    listening.run(server::asked_to_stop()?).await;
     directory.close()?;
     Ok(())
 }

@@ -36,6 +36,6 @@ pub async fn run(arguments: Arguments) -> Outcome {
         .map_err(|error| unusable(url, &error))?;
     let listening = server.listen(serving.listen).await?;
     super::print(&format!("listening on {}", listening.address()))?;
-    listening.run(server::asked_to_stop()?).await?;
+    listening.run(server::asked_to_stop()?).await;
     Ok(())
 }

@@ -253,14 +253,13 @@ impl Credential {
         if !bool::from(row.hash.as_slice().ct_eq(hash)) {
             return Ok(None);
         }
-        let scopes = scopes(&row);
-        let provider = row.identity_provider_id.map(IdentityProviderId);
         let principal = Principal {
             tenant,
             actor_id: id.to_string(),
             actor_type: ActorType::ApiKey,
-            entity: entities::api_key(id, &row.name, &scopes, provider),
-            scopes,
+            entity: entity(&row),
+            identity_provider: row.identity_provider_id.map(IdentityProviderId),
+            scopes: scopes(&row),
             memo: Memo::default(),
         };
         Ok(Some(Self {
@@ -283,6 +282,13 @@ pub fn scopes(key: &api_key::Model) -> Vec<Scope> {
         .iter()
         .filter_map(|scope| scope.parse().ok())
         .collect()
+}
+
+/// A key, for policy.
+#[must_use]
+pub fn entity(key: &api_key::Model) -> entities::Known {
+    let provider = key.identity_provider_id.map(IdentityProviderId);
+    entities::api_key(ApiKeyId(key.id), &key.name, &scopes(key), provider)
 }
 
 /// One key.
@@ -342,6 +348,8 @@ pub enum ApiKeyRefusal {
     NoIdentityProvider,
     /// A key that works no more cannot be rotated.
     Ended,
+    /// A key that has a successor already cannot be rotated: its end is that of the overlap, and no longer its own.
+    Rotated,
     /// The operating system gave no randomness.
     Randomness,
     /// The store could not do it.
@@ -421,6 +429,7 @@ async fn insert(
         expires_at: key.expires_at.map(|at| at.0),
         revoked_at: None,
         revoked_by: None,
+        rotated_at: None,
         created_at: tx.now.0,
     };
     let inserted = api_key::Entity::insert(row.clone().into_active_model())
@@ -504,6 +513,9 @@ impl Change for RotateApiKey {
         if old.revoked_at.is_some() || old.expires_at.is_some_and(|at| at <= tx.now.0) {
             return Err(ApiKeyRefusal::Ended);
         }
+        if old.rotated_at.is_some() {
+            return Err(ApiKeyRefusal::Rotated);
+        }
         let successor = NewApiKey {
             name: Name::new(old.name.clone()).map_err(StoreError::Fault)?,
             scopes: scopes(&old),
@@ -514,6 +526,7 @@ impl Change for RotateApiKey {
         let end = tx.now.plus_seconds(self.overlap_seconds).0;
         let mut ending = old.clone().into_active_model();
         ending.expires_at = Set(Some(old.expires_at.map_or(end, |at| at.min(end))));
+        ending.rotated_at = Set(Some(tx.now.0));
         ending.update(tx.db).await?;
         let record = record(&self.permit, &done.0, "api_key.rotated");
         Ok(Applied::recorded(done, record).in_memory_of_nodes(tenant))

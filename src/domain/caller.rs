@@ -8,6 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    api_keys,
     ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
     scopes::Scope,
     tenant_state::TenantState,
@@ -29,6 +30,8 @@ pub struct Principal {
     pub actor_type: ActorType,
     /// For policy.
     pub entity: entities::Known,
+    /// The provider that the entity names: that of a token's subject, or to which a key is bound.
+    pub identity_provider: Option<IdentityProviderId>,
     /// What the credential may do where no rule of the tenant says otherwise.
     pub scopes: Vec<Scope>,
     /// What has been decided already.
@@ -208,6 +211,11 @@ impl Caller {
         with_attributes: bool,
     ) -> Result<Query<'_>, StoreError> {
         named.push(self.principal.entity.entity.clone());
+        if let Some(provider) = self.principal.identity_provider {
+            let provider = self.tenant.identity_provider_entity(provider);
+            named.retain(|entity| entity.uid() != provider.uid);
+            named.push(provider.entity);
+        }
         let resource = self.resource(store, on, with_attributes, &mut named).await?;
         let context = context.into_iter().map(|(name, value)| (name.into_owned(), value));
         Ok(Query {
@@ -253,22 +261,33 @@ impl Caller {
             }
             On::IdentityProvider(id) => {
                 let provider = self.tenant.identity_provider_entity(id);
-                // The same provider may already be there, named by the context.
+                // The same provider may already be there, named by the principal or the context.
                 entities.retain(|entity| entity.uid() != provider.uid);
                 entities.push(provider.entity);
                 provider.uid
             }
             On::User(id) => {
                 let uid = entities::user_uid(id);
-                if with_attributes
-                    && uid != self.principal.entity.uid
-                    && let Some(user) = users::find(store, self.tenant_id(), id).await?
-                {
-                    entities.push(entities::user(&user, &[]).entity);
+                if with_attributes && uid != self.principal.entity.uid {
+                    let user = users::find(store, self.tenant_id(), id).await?;
+                    entities.push(match &user {
+                        Some(user) => entities::user(user, &[]).entity,
+                        None => entities::unknown_user(id).entity,
+                    });
                 }
                 uid
             }
-            On::ApiKey(id) => entities::api_key_uid(id),
+            On::ApiKey(id) => {
+                let uid = entities::api_key_uid(id);
+                if with_attributes && uid != self.principal.entity.uid {
+                    let key = api_keys::find(store, self.tenant_id(), id).await?;
+                    entities.push(match &key {
+                        Some(key) => api_keys::entity(key).entity,
+                        None => entities::unknown_api_key(id).entity,
+                    });
+                }
+                uid
+            }
             On::Policy(id) => entities::policy_uid(id),
         })
     }
@@ -283,6 +302,7 @@ impl Permit {
             actor_id: "command line".into(),
             actor_type: ActorType::System,
             entity: entities::operator(),
+            identity_provider: None,
             scopes: Vec::new(),
             memo: Memo::default(),
         };

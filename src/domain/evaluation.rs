@@ -59,18 +59,18 @@ pub async fn principal(
     const FORM: &str = "must be api_key:<id>, user:<id> or user:<e-mail address>";
     let malformed = || QuestionRefusal::Malformed(FORM.into());
     let (kind, id) = kind_and_id(name).ok_or_else(malformed)?;
-    let (actor_id, actor_type, entity, scopes) = match kind.as_str() {
+    let (actor_id, actor_type, entity, identity_provider, scopes) = match kind.as_str() {
         "apikey" => {
             let id: ApiKeyId = id.parse().map_err(|_| malformed())?;
             let key = api_keys::find(store, tenant, id)
                 .await?
                 .ok_or(QuestionRefusal::NotFound("api_key"))?;
-            let (scopes, provider) = (api_keys::scopes(&key), key.identity_provider_id.map(IdentityProviderId));
             (
                 id.to_string(),
                 ActorType::ApiKey,
-                entities::api_key(id, &key.name, &scopes, provider),
-                scopes,
+                api_keys::entity(&key),
+                key.identity_provider_id.map(IdentityProviderId),
+                api_keys::scopes(&key),
             )
         }
         "user" => {
@@ -84,6 +84,7 @@ pub async fn principal(
                 user.id.to_string(),
                 ActorType::Oidc,
                 entities::user(&user, &[]),
+                None,
                 Vec::new(),
             )
         }
@@ -95,6 +96,7 @@ pub async fn principal(
         actor_id,
         actor_type,
         entity,
+        identity_provider,
         scopes,
         memo: Memo::default(),
     })

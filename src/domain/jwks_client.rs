@@ -12,10 +12,12 @@ use std::{
 
 use jsonwebtoken::jwk::JwkSet;
 use reqwest::{
-    Client, Url,
+    Client, StatusCode, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
+
+use super::jwks;
 
 /// How long an issuer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -25,7 +27,7 @@ const MAX_BYTES: usize = 256 * 1024;
 const MAX_URI_BYTES: usize = 2048;
 
 /// Why keys could not be fetched.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
     /// The address must not be asked.
     #[error("{0}")]
@@ -96,14 +98,10 @@ impl JwksClient {
             }
         }
         let failed = |error: reqwest::Error| FetchError::Failed(error.without_url().to_string());
-        let mut answer = self
-            .http
-            .get(url)
-            .send()
-            .await
-            .map_err(failed)?
-            .error_for_status()
-            .map_err(failed)?;
+        let mut answer = self.http.get(url).send().await.map_err(failed)?;
+        if answer.status() != StatusCode::OK {
+            return Err(FetchError::Failed(format!("the answer is {}", answer.status())));
+        }
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             bytes.extend_from_slice(&chunk);
@@ -113,7 +111,9 @@ impl JwksClient {
                 )));
             }
         }
-        serde_json::from_slice(&bytes).map_err(|error| FetchError::Failed(format!("not a JWK set: {error}")))
+        let set = serde_json::from_slice(&bytes);
+        let set = set.map_err(|error| FetchError::Failed(format!("the answer is not JSON: {error}")))?;
+        jwks::read(&set).map_err(FetchError::Failed)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod caller;
 pub mod evaluation;
 pub mod identity_providers;
 pub mod ids;
+mod jwks;
 pub mod jwks_client;
 pub mod linking;
 pub mod policies;

@@ -12,17 +12,15 @@ use std::{
 
 use aka_entity::{audit_log_entry::ActorType, identity_provider};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{
-    Algorithm, DecodingKey, Validation, decode, decode_header,
-    errors::ErrorKind,
-    jwk::{AlgorithmParameters, Jwk, JwkSet},
-};
-use serde::Deserialize;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind, jwk::JwkSet};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use url::Url;
 
 use super::{
     caller::{Caller, Principal},
     ids::{IdentityProviderId, TenantId, UserId},
+    jwks::{self, ALGORITHMS, candidates},
     linking::Lookup,
     scopes::Scope,
     tenant_state::{TenantState, Tenants},
@@ -35,25 +33,14 @@ use crate::{
     store::{Coalesced, Store, StoreError},
 };
 
-/// The algorithms that are accepted: signatures that are verified with a public key.
-const ALGORITHMS: [Algorithm; 9] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
 /// How far the clocks of issuer and server may differ, in seconds.
 const LEEWAY_SECONDS: u64 = 5;
 /// A token longer than this is not looked at. Issuers keep below 8 KiB, because proxies refuse longer headers.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// How long fetched keys are used without asking again.
 const KEYS_LAST: Duration = Duration::from_mins(5);
-/// A token with a key that is not known makes the server ask again, but not more often than this.
+/// A token with a key that is not known, or an attempt that failed, makes the server ask again, but not more often than
+/// this.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Sets of fetched keys in memory at most.
 const MAX_SETS: u64 = 1_000;
@@ -132,31 +119,16 @@ impl Issuer {
 }
 
 fn inline_keys(set: &Value) -> Result<JwkSet, (&'static str, String)> {
-    let keys = set
-        .get("keys")
-        .and_then(Value::as_array)
-        .filter(|keys| !keys.is_empty());
-    let keys = keys.ok_or((
-        "config.jwks",
-        "must be a JWK set with at least one key: {\"keys\": [...]}".to_owned(),
-    ))?;
     // RFC 7518 §6: the members of private and symmetric keys.
     let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-    if keys
-        .iter()
-        .any(|key| private.iter().any(|member| key.get(member).is_some()))
-    {
+    let mut keys = set.get("keys").and_then(Value::as_array).into_iter().flatten();
+    if keys.any(|key| private.iter().any(|member| key.get(member).is_some())) {
         return Err((
             "config.jwks",
             "must hold public keys only; this one is private or symmetric".into(),
         ));
     }
-    let set: JwkSet =
-        serde_json::from_value(set.clone()).map_err(|error| ("config.jwks", format!("is not a JWK set: {error}")))?;
-    if let Some(error) = set.keys.iter().find_map(|key| DecodingKey::from_jwk(key).err()) {
-        return Err(("config.jwks", format!("has a key that cannot be used: {error}")));
-    }
-    Ok(set)
+    jwks::read(set).map_err(|reason| ("config.jwks", reason))
 }
 
 /// Why a token is not accepted.
@@ -186,6 +158,69 @@ impl From<StoreError> for TokenRefusal {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// A token of which nothing has been verified yet: what it takes to find the keys to verify it with.
+#[derive(Debug)]
+pub struct Token<'a> {
+    text: &'a str,
+    algorithm: Algorithm,
+    kid: Option<String>,
+    /// The issuer that it names.
+    issuer: String,
+}
+
+impl<'a> Token<'a> {
+    /// Reads a token.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenRefusal::Malformed`] where it is none, or one that is never accepted, whatever the tenant.
+    pub fn read(text: &'a str) -> Result<Self, TokenRefusal> {
+        let refused = |why: &str| TokenRefusal::Malformed(why.into());
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(TokenRefusal::Malformed(format!(
+                "it is longer than {MAX_TOKEN_BYTES} bytes"
+            )));
+        }
+        let header = decode_header(text).map_err(|error| TokenRefusal::Malformed(error.to_string()))?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(TokenRefusal::Malformed(format!(
+                "the algorithm {:?} is not accepted",
+                header.alg
+            )));
+        }
+        if part::<Critical>(text, 0).is_none_or(|header| header.crit.is_some()) {
+            return Err(refused(
+                "its header has `crit`, and this server knows no extension that could be in it",
+            ));
+        }
+        let claims = part::<Issued>(text, 1).ok_or_else(|| refused("it has no `iss`"))?;
+        Ok(Self {
+            text,
+            algorithm: header.alg,
+            kid: header.kid,
+            issuer: claims.iss,
+        })
+    }
+}
+
+/// What the header of a token asks to be understood (RFC 7515 §4.1.11).
+#[derive(Deserialize)]
+struct Critical {
+    crit: Option<Value>,
+}
+
+/// Who a token says has issued it.
+#[derive(Deserialize)]
+struct Issued {
+    iss: String,
+}
+
+/// The header (0) or the claims (1) of a token, unverified.
+fn part<T: DeserializeOwned>(token: &str, index: usize) -> Option<T> {
+    let json = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(index)?).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 /// What a token says, as far as it concerns this server.
@@ -222,8 +257,15 @@ impl Claims {
     }
 }
 
+/// What is known of the keys at an address.
+#[derive(Default)]
+struct Place {
+    fetched: Option<Fetched>,
+    /// The last attempt, where it failed: an issuer that hangs must not hold every one of its tokens for as long.
+    failed: Option<(Instant, FetchError)>,
+}
+
 /// Keys that were fetched.
-#[derive(Clone)]
 struct Fetched {
     keys: Arc<JwkSet>,
     at: Instant,
@@ -234,7 +276,7 @@ struct Fetched {
 pub struct Tokens {
     client: JwksClient,
     lookups: Coalesced<Lookup>,
-    fetched: moka::sync::Cache<(TenantId, String), Arc<tokio::sync::Mutex<Option<Fetched>>>>,
+    fetched: moka::sync::Cache<(TenantId, String), Arc<tokio::sync::Mutex<Place>>>,
 }
 
 impl Tokens {
@@ -258,34 +300,18 @@ impl Tokens {
         store: &Store,
         tenants: &Tenants,
         tenant_id: TenantId,
-        token: &str,
+        token: &Token<'_>,
     ) -> Result<Caller, TokenRefusal> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenRefusal::Malformed(format!(
-                "it is longer than {MAX_TOKEN_BYTES} bytes"
-            )));
-        }
-        let header = decode_header(token).map_err(|error| TokenRefusal::Malformed(error.to_string()))?;
-        if !ALGORITHMS.contains(&header.alg) {
-            return Err(TokenRefusal::Malformed(format!(
-                "the algorithm {:?} is not accepted",
-                header.alg
-            )));
-        }
-        let claimed = claimed_issuer(token).ok_or_else(|| TokenRefusal::Malformed("it has no `iss`".into()))?;
         let tenant = tenants
             .get(store, tenant_id)
             .await?
             .ok_or(TokenRefusal::UnknownIssuer)?;
         let mut refusal = TokenRefusal::UnknownIssuer;
         for provider in tenant.identity_providers().filter(|provider| provider.model.enabled) {
-            let Some(issuer) = provider.issuer.as_ref().filter(|issuer| issuer.issuer == claimed) else {
+            let Some(issuer) = provider.issuer.as_ref().filter(|issuer| issuer.issuer == token.issuer) else {
                 continue;
             };
-            match self
-                .verify(tenant_id, issuer, token, header.alg, header.kid.as_deref())
-                .await
-            {
+            match self.verify(tenant_id, issuer, token).await {
                 Ok(claims) => {
                     let provider = IdentityProviderId(provider.model.id);
                     return caller(store, &self.lookups, tenant_id, &tenant, provider, &claims).await;
@@ -296,14 +322,8 @@ impl Tokens {
         Err(refusal)
     }
 
-    async fn verify(
-        &self,
-        tenant: TenantId,
-        issuer: &Issuer,
-        token: &str,
-        algorithm: Algorithm,
-        kid: Option<&str>,
-    ) -> Result<Claims, TokenRefusal> {
+    async fn verify(&self, tenant: TenantId, issuer: &Issuer, token: &Token<'_>) -> Result<Claims, TokenRefusal> {
+        let (algorithm, kid) = (token.algorithm, token.kid.as_deref());
         let mut validation = Validation::new(algorithm);
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
@@ -317,7 +337,7 @@ impl Tokens {
         }
         let mut refusal = TokenRefusal::BadSignature;
         for key in candidates(&keys, algorithm, kid) {
-            match decode::<Claims>(token, &key, &validation) {
+            match decode::<Claims>(token.text, &key, &validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(error) => {
                     refusal = match error.kind() {
@@ -342,73 +362,39 @@ impl Tokens {
         let place = self.fetched.get_with((tenant, uri.clone()), Arc::default);
         // Held while fetching, so that many requests ask once.
         let mut place = place.lock().await;
-        if let Some(fetched) = place.as_ref().filter(|fetched| fetched.at.elapsed() < max_age) {
+        if let Some(fetched) = place.fetched.as_ref().filter(|fetched| fetched.at.elapsed() < max_age) {
             return Ok(Arc::clone(&fetched.keys));
         }
-        match self.client.fetch(uri).await {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
-                *place = Some(Fetched {
-                    keys: Arc::clone(&keys),
-                    at: Instant::now(),
-                });
-                Ok(keys)
-            }
-            Err(error) => {
-                tracing::warn!(%tenant, uri, %error, "the keys of an issuer could not be fetched");
-                // Old keys are better than none, for as long again.
-                match place.as_ref().filter(|fetched| fetched.at.elapsed() < 2 * KEYS_LAST) {
-                    Some(fetched) => Ok(Arc::clone(&fetched.keys)),
-                    None => Err(TokenRefusal::NoKeys(error)),
+        let failed = place.failed.as_ref().filter(|(at, _)| at.elapsed() < ASK_AGAIN_AFTER);
+        let error = if let Some((_, error)) = failed {
+            error.clone()
+        } else {
+            match self.client.fetch(uri).await {
+                Ok(keys) => {
+                    let keys = Arc::new(keys);
+                    *place = Place {
+                        fetched: Some(Fetched {
+                            keys: Arc::clone(&keys),
+                            at: Instant::now(),
+                        }),
+                        failed: None,
+                    };
+                    return Ok(keys);
+                }
+                Err(error) => {
+                    let host = Url::parse(uri).ok().and_then(|uri| uri.host_str().map(str::to_owned));
+                    tracing::warn!(%tenant, host, %error, "the keys of an issuer could not be fetched");
+                    place.failed = Some((Instant::now(), error.clone()));
+                    error
                 }
             }
+        };
+        // Old keys are better than none, for as long again.
+        match &place.fetched {
+            Some(fetched) if fetched.at.elapsed() < 2 * KEYS_LAST => Ok(Arc::clone(&fetched.keys)),
+            _ => Err(TokenRefusal::NoKeys(error)),
         }
     }
-}
-
-/// The keys of a set that may have signed a token.
-fn candidates<'a>(
-    keys: &'a JwkSet,
-    algorithm: Algorithm,
-    kid: Option<&'a str>,
-) -> impl Iterator<Item = DecodingKey> + 'a {
-    keys.keys
-        .iter()
-        .filter(move |key| kid.is_none() || key.common.key_id.as_deref() == kid)
-        .filter(move |key| fits(key, algorithm))
-        .filter_map(|key| DecodingKey::from_jwk(key).ok())
-}
-
-/// Whether a key is of the algorithm's kind, and not declared for another one.
-fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
-    let kind = match &key.algorithm {
-        AlgorithmParameters::RSA(_) => matches!(
-            algorithm,
-            Algorithm::RS256
-                | Algorithm::RS384
-                | Algorithm::RS512
-                | Algorithm::PS256
-                | Algorithm::PS384
-                | Algorithm::PS512
-        ),
-        AlgorithmParameters::EllipticCurve(_) => matches!(algorithm, Algorithm::ES256 | Algorithm::ES384),
-        AlgorithmParameters::OctetKeyPair(_) => algorithm == Algorithm::EdDSA,
-        _ => false,
-    };
-    kind && key
-        .common
-        .key_algorithm
-        .is_none_or(|declared| declared.to_string() == format!("{algorithm:?}"))
-}
-
-/// The issuer that a token names, before anything of it has been verified: only to find the keys to verify it with.
-fn claimed_issuer(token: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Issued {
-        iss: String,
-    }
-    let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Issued>(&payload).ok().map(|issued| issued.iss)
 }
 
 /// Who a verified token stands for: the user to whom its subject is linked, else the subject itself.
@@ -431,14 +417,14 @@ async fn caller(
         Some(user) => users::find(store, tenant_id, UserId(user)).await?,
         None => None,
     };
-    let (actor_id, entity) = match &user {
+    let (actor_id, entity, identity_provider) = match &user {
         Some(user) if !user.active => return Err(TokenRefusal::UserSuspended),
-        Some(user) => (user.id.to_string(), entities::user(user, &scopes)),
+        Some(user) => (user.id.to_string(), entities::user(user, &scopes), None),
         None => {
             let verified = claims.email_verified == Value::Bool(true);
             let email = claims.email.as_deref();
             let subject = entities::subject(provider, claims.sub.as_str(), email, verified, &scopes);
-            (format!("{provider}|{}", claims.sub), subject)
+            (format!("{provider}|{}", claims.sub), subject, Some(provider))
         }
     };
     let principal = Principal {
@@ -446,6 +432,7 @@ async fn caller(
         actor_id,
         actor_type: ActorType::Oidc,
         entity,
+        identity_provider,
         scopes,
         memo: Memo::default(),
     };

@@ -34,6 +34,10 @@ fn text(value: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(value.to_owned())
 }
 
+fn boolean(value: bool) -> RestrictedExpression {
+    RestrictedExpression::new_bool(value)
+}
+
 /// A set of texts, for a context or an attribute.
 pub fn texts<'a>(values: impl IntoIterator<Item = &'a str>) -> RestrictedExpression {
     RestrictedExpression::new_set(values.into_iter().map(text))
@@ -58,6 +62,12 @@ pub fn api_key(id: ApiKeyId, name: &str, scopes: &[Scope], provider: Option<Iden
     Known::new(api_key_uid(id), attributes, parents)
 }
 
+/// An API key that the tenant does not have, as a resource; see [`unknown_identity_provider`].
+#[must_use]
+pub fn unknown_api_key(id: ApiKeyId) -> Known {
+    api_key(id, "", &[], None)
+}
+
 /// A person, with what their token allows.
 #[must_use]
 pub fn user(user: &user::Model, scopes: &[Scope]) -> Known {
@@ -65,15 +75,25 @@ pub fn user(user: &user::Model, scopes: &[Scope]) -> Known {
     parents.extend(role_names(user).map(|role| uid(&TYPES.role, role)));
     let attributes = HashMap::from([
         ("email".to_owned(), text(&user.email)),
-        (
-            "email_verified".to_owned(),
-            RestrictedExpression::new_bool(user.email_verified),
-        ),
+        ("email_verified".to_owned(), boolean(user.email_verified)),
         ("name".to_owned(), text(&user.name)),
-        ("active".to_owned(), RestrictedExpression::new_bool(user.active)),
+        ("active".to_owned(), boolean(user.active)),
         ("scopes".to_owned(), scopes),
     ]);
     Known::new(user_uid(UserId(user.id)), attributes, parents)
+}
+
+/// A user that the tenant does not have, as a resource; see [`unknown_identity_provider`].
+#[must_use]
+pub fn unknown_user(id: UserId) -> Known {
+    let attributes = HashMap::from([
+        ("email".to_owned(), text("")),
+        ("email_verified".to_owned(), boolean(false)),
+        ("name".to_owned(), text("")),
+        ("active".to_owned(), boolean(false)),
+        ("scopes".to_owned(), texts([])),
+    ]);
+    Known::new(user_uid(id), attributes, HashSet::new())
 }
 
 fn role_names(user: &user::Model) -> impl Iterator<Item = &str> {
@@ -98,10 +118,7 @@ pub fn subject(
     let mut attributes = HashMap::from([
         ("identity_provider".to_owned(), provider_uid),
         ("subject".to_owned(), text(subject)),
-        (
-            "email_verified".to_owned(),
-            RestrictedExpression::new_bool(email_verified),
-        ),
+        ("email_verified".to_owned(), boolean(email_verified)),
         ("scopes".to_owned(), scopes),
     ]);
     if let Some(email) = email {
@@ -135,7 +152,7 @@ pub fn operator() -> Known {
 pub fn tenant(tenant: &tenant::Model) -> Known {
     let attributes = HashMap::from([
         ("slug".to_owned(), text(&tenant.slug)),
-        ("is_master".to_owned(), RestrictedExpression::new_bool(tenant.is_master)),
+        ("is_master".to_owned(), boolean(tenant.is_master)),
     ]);
     Known::new(
         uid(&TYPES.tenant, &TenantId(tenant.id).to_string()),
@@ -166,7 +183,7 @@ fn described_provider(id: IdentityProviderId, name: &str, provider_type: &str, e
     let attributes = HashMap::from([
         ("name".to_owned(), text(name)),
         ("provider_type".to_owned(), text(provider_type)),
-        ("enabled".to_owned(), RestrictedExpression::new_bool(enabled)),
+        ("enabled".to_owned(), boolean(enabled)),
     ]);
     Known::new(identity_provider_uid(id), attributes, HashSet::new())
 }

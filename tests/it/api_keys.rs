@@ -24,6 +24,7 @@ on_both_stores![
     rotation_lets_both_keys_work_for_a_while,
     rotation_without_overlap_ends_the_old_key_at_once,
     a_revoked_key_cannot_be_rotated,
+    a_key_is_rotated_once,
     the_last_use_of_a_key_is_noted_before_long,
 ];
 
@@ -309,6 +310,26 @@ async fn a_revoked_key_cannot_be_rotated(aka: Aka) {
     // Else whoever was shut out could be let in again by mistake.
     let rotate = acme.post(format!("/v1/api-keys/{bot}/rotate")).json(json!({}));
     rotate.await.refused(409, "api_key_ended");
+}
+
+async fn a_key_is_rotated_once(aka: Aka) {
+    let acme = aka.tenant().await;
+    let first = acme.limited_to(&["users:read"]).await.key_id();
+    let rotate = |key: Uuid| {
+        acme.post(format!("/v1/api-keys/{key}/rotate"))
+            .json(json!({ "overlap_seconds": 60 }))
+    };
+
+    let second = rotate(first).await.expect(201);
+    assert_eq!(
+        second["expires_at"],
+        json!(null),
+        "the successor lasts as long as its predecessor did"
+    );
+
+    // A second successor would end with the overlap of the first one, long before anybody expects it.
+    rotate(first).await.refused(409, "api_key_rotated");
+    rotate(second.id()).await.expect(201);
 }
 
 async fn the_last_use_of_a_key_is_noted_before_long(aka: Aka) {

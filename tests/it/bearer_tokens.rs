@@ -32,6 +32,10 @@ on_both_stores![
     keys_are_fetched_once_and_kept,
     new_keys_of_an_issuer_are_picked_up,
     an_issuer_whose_keys_cannot_be_fetched_lets_nobody_in,
+    an_issuer_that_hangs_is_waited_for_once,
+    a_token_with_a_critical_extension_is_refused,
+    keys_for_other_purposes_are_left_alone,
+    a_redirect_is_no_set_of_keys,
 ];
 
 /// How long a new key of an issuer may go unnoticed.
@@ -361,4 +365,84 @@ async fn an_issuer_whose_keys_cannot_be_fetched_lets_nobody_in(aka: Aka) {
 
     assert!([401, 503].contains(&answer.status), "{answer}");
     acme.get("/v1/users").await.expect(200);
+}
+
+async fn an_issuer_that_hangs_is_waited_for_once(aka: Aka) {
+    let acme = aka.tenant().await;
+    // It accepts connections, and never answers.
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = hanging.local_addr().expect("a bound socket has an address");
+    let issuer = Issuer::with_keys_at(&acme, &format!("http://{address}/keys")).await;
+    let token = RSA.sign(&issuer.claims("ada", "users:read"));
+
+    let began = std::time::Instant::now();
+    let answers = futures_util::future::join_all((0..5).map(|_| read_users(&acme, &token))).await;
+
+    for answer in answers {
+        answer.refused(503, "issuer_unavailable");
+    }
+    // One wait of three seconds; five of them one after the other would be fifteen.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    acme.get("/v1/users").await.expect(200);
+}
+
+async fn a_token_with_a_critical_extension_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let claims = issuer.claims("ada", "users:read");
+    for crit in [json!(["exp"]), json!([]), json!("b64")] {
+        let header = json!({ "alg": "RS256", "kid": RSA.kid(), "crit": crit });
+
+        read_users(&acme, &RSA.sign_by_hand(&header, &claims))
+            .await
+            .refused(401, "unauthenticated");
+    }
+    let header = json!({ "alg": "RS256", "kid": RSA.kid() });
+    read_users(&acme, &RSA.sign_by_hand(&header, &claims)).await.expect(200);
+}
+
+async fn keys_for_other_purposes_are_left_alone(aka: Aka) {
+    let acme = aka.tenant().await;
+    let provider = |keys: Value| {
+        let config = json!({ "issuer": "https://issuer.example.com", "audience": AUDIENCE, "jwks": { "keys": keys } });
+        let provider = json!({ "name": "Sign-in", "provider_type": "oidc", "config": config });
+        acme.post("/v1/identity-providers").json(provider)
+    };
+    let other = |member: &str, value: Value| with(RSA.jwk(), member, value);
+    let quantum = json!({ "kty": "AKP", "alg": "ML-DSA-65", "pub": "AAAA" });
+
+    // Alone they could verify no token at all, which is said at once.
+    for useless in [
+        other("use", json!("enc")),
+        other("key_ops", json!(["encrypt"])),
+        other("alg", json!("RSA-OAEP")),
+        quantum.clone(),
+    ] {
+        provider(json!([useless])).await.refused_input("body", "config.jwks");
+    }
+    provider(json!([])).await.refused_input("body", "config.jwks");
+    // Beside others they do no harm.
+    provider(json!([quantum, other("use", json!("enc")), EDWARDS.jwk()]))
+        .await
+        .expect(201);
+    let claims = with(
+        json!({ "aud": AUDIENCE, "sub": "ada", "scope": "users:read", "exp": now() + 600 }),
+        "iss",
+        json!("https://issuer.example.com"),
+    );
+    read_users(&acme, &EDWARDS.sign(&claims)).await.expect(200);
+    read_users(&acme, &RSA.sign(&claims))
+        .await
+        .refused(401, "unauthenticated");
+}
+
+async fn a_redirect_is_no_set_of_keys(aka: Aka) {
+    let acme = aka.tenant().await;
+    let server = KeyServer::start(&[RSA]).await;
+    server.answer_with("302 Found");
+    let issuer = Issuer::with_keys_at(&acme, server.address()).await;
+
+    read_users(&acme, &RSA.sign(&issuer.claims("ada", "users:read")))
+        .await
+        .refused(503, "issuer_unavailable");
 }

@@ -3,6 +3,7 @@
 use crate::harness::{
     Aka, Answer, Caller, Uuid, json, on_both_stores,
     operations::{self, OPERATIONS},
+    raw::Connection,
     samples,
 };
 
@@ -15,6 +16,7 @@ on_both_stores![
     a_bearer_that_is_no_token_is_refused,
     another_scheme_than_bearer_is_no_credential,
     two_credentials_are_one_too_many,
+    a_doubled_or_garbled_credential_is_none,
     no_operation_answers_to_a_key_of_another_tenant,
     no_operation_answers_without_a_tenant_header,
     a_tenant_header_that_is_no_uuid_is_bad_input,
@@ -120,6 +122,31 @@ async fn two_credentials_are_one_too_many(aka: Aka) {
         .refused(401, "unauthenticated");
 }
 
+async fn a_doubled_or_garbled_credential_is_none(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (tenant, key) = (acme.tenant(), acme.key());
+    for headers in [
+        format!("x-api-key: {key}\r\nx-api-key: {key}\r\nx-tenant-id: {tenant}"),
+        format!("x-api-key: {key}\u{e9}\r\nx-tenant-id: {tenant}"),
+        format!("x-api-key: {key}\r\nx-api-key: x"),
+        "authorization: Bearer a.b.c\r\nauthorization: Bearer a.b.c".into(),
+        "authorization: Bearer \u{e9}".into(),
+    ] {
+        let request = format!("GET /v1/users HTTP/1.1\r\nhost: aka\r\n{headers}\r\n\r\n");
+        let answer = Connection::open(&aka).await.exchange(request.into_bytes()).await;
+        answer.check(aka.document(), "GET", "/v1/users");
+        assert_unauthenticated(answer, "malformed_credential");
+    }
+    for tenants in [
+        format!("x-tenant-id: {tenant}\r\nx-tenant-id: {tenant}"),
+        "x-tenant-id: \u{e9}".into(),
+    ] {
+        let request = format!("GET /v1/users HTTP/1.1\r\nhost: aka\r\nx-api-key: {key}\r\n{tenants}\r\n\r\n");
+        let answer = Connection::open(&aka).await.exchange(request.into_bytes()).await;
+        answer.refused_input("header", "X-Tenant-ID");
+    }
+}
+
 async fn no_operation_answers_to_a_key_of_another_tenant(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let stranger = acme.claiming_tenant(&other.tenant().to_string());
@@ -181,8 +208,12 @@ async fn the_credential_is_checked_first(aka: Aka) {
     for nobody in [acme.without_credential(), acme.with_key("x")] {
         callers.extend([nobody.claiming_tenant("acme"), nobody.without_tenant_header(), nobody]);
     }
-    // Whose token it is, only the tenant can tell, so that there must be one.
-    callers.push(acme.with_bearer("x"));
+    let no_token = acme.with_bearer("x");
+    callers.extend([
+        no_token.without_tenant_header(),
+        no_token.claiming_tenant("acme"),
+        no_token,
+    ]);
     for caller in callers.clone() {
         callers.push(caller.claiming_tenant(&Uuid::now_v7().to_string()));
     }

@@ -16,6 +16,9 @@ on_both_stores![
     a_rule_can_speak_of_one_key,
     a_rule_can_look_at_the_user,
     a_rule_that_cannot_be_evaluated_refuses,
+    what_does_not_exist_is_decided_upon_like_anything_else,
+    a_rule_can_look_at_the_key_that_is_to_be_revoked,
+    a_rule_can_look_at_the_provider_of_a_bound_key,
     a_forbid_of_another_tenant_has_no_effect,
     a_permit_for_everything_does_not_open_the_tenants,
 ];
@@ -232,15 +235,71 @@ async fn a_rule_can_look_at_the_user(aka: Aka) {
 async fn a_rule_that_cannot_be_evaluated_refuses(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
-    acme.policy(
-        0,
-        "forbid(principal, action == Action::\"getUser\", resource) when { resource.email == \"eve@example.com\" };",
-    )
-    .await;
+    let overflow = "forbid(principal, action == Action::\"getUser\", resource) when { 9223372036854775807 + 1 == 0 };";
+    acme.policy(0, overflow).await;
 
-    assert_eq!(read_user(&acme, user).await, 200);
-    // Of a user who does not exist there is no address to look at, so that nobody can say that it is not Eve's.
-    assert_eq!(read_user(&acme, Uuid::now_v7()).await, 403);
+    let refusal = acme.get(format!("/v1/users/{user}")).await.refused(403, "forbidden");
+
+    assert_eq!(refusal["details"]["kind"], "error");
+}
+
+async fn what_does_not_exist_is_decided_upon_like_anything_else(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (nobody, no_key) = (Uuid::now_v7(), Uuid::now_v7());
+    let forbidding = |action: &str, of: &str| {
+        format!("forbid(principal, action == Action::\"{action}\", resource) when {{ resource.{of} }};")
+    };
+
+    // What rules look at is empty then.
+    acme.policy(0, &forbidding("getUser", "email == \"eve@example.com\""))
+        .await;
+    acme.policy(0, &forbidding("revokeApiKey", "name like \"prod*\"")).await;
+    acme.get(format!("/v1/users/{nobody}")).await.refused_as_unknown("user");
+    acme.delete(format!("/v1/api-keys/{no_key}"))
+        .await
+        .refused_as_unknown("api_key");
+
+    acme.policy(0, &forbidding("getUser", "email == \"\"")).await;
+    acme.get(format!("/v1/users/{nobody}")).await.refused(403, "forbidden");
+}
+
+async fn a_rule_can_look_at_the_key_that_is_to_be_revoked(aka: Aka) {
+    let acme = aka.tenant().await;
+    let rule = "forbid(principal, action == Action::\"revokeApiKey\", resource)
+        when { resource.name like \"prod*\" || resource.scopes.contains(\"users:write\") };";
+    acme.policy(0, rule).await;
+    let create = async |name: &str, scope: &str| {
+        let key = json!({ "name": name, "scopes": [scope] });
+        acme.post("/v1/api-keys").json(key).await.expect(201).id()
+    };
+
+    for (name, scope, status) in [
+        ("production", "users:read", 403),
+        ("test", "users:write", 403),
+        ("test", "users:read", 204),
+    ] {
+        let key = create(name, scope).await;
+        acme.delete(format!("/v1/api-keys/{key}")).await.expect(status);
+    }
+}
+
+async fn a_rule_can_look_at_the_provider_of_a_bound_key(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    let provider = acme.provider("custom_scim").await;
+    let key = json!({ "name": "SCIM", "scopes": ["users:read"], "identity_provider_id": provider });
+    let key = acme.post("/v1/api-keys").json(key).await.expect(201);
+    let bound = acme.with_key(key["raw_key"].as_str().expect("a new key"));
+    let rule = "forbid(principal is ApiKey, action == Action::\"getUser\", resource)
+        when { principal has identity_provider && !principal.identity_provider.enabled };";
+    acme.policy(0, rule).await;
+
+    assert_eq!(read_user(&bound, user).await, 200);
+    acme.put(format!("/v1/identity-providers/{provider}"))
+        .json(json!({ "enabled": false }))
+        .await
+        .expect(200);
+    assert_eq!(read_user(&bound, user).await, 403);
 }
 
 async fn a_forbid_of_another_tenant_has_no_effect(aka: Aka) {

@@ -9,6 +9,7 @@ mod api_keys;
 mod bearer_tokens;
 mod bodies;
 mod command_line;
+mod connections;
 mod crashes;
 mod credentials;
 mod decisions;

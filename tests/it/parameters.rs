@@ -9,6 +9,7 @@ on_both_stores![
     an_id_in_a_path_must_be_a_uuid,
     an_id_in_a_path_may_be_in_upper_case,
     a_path_that_is_not_utf_8_is_refused,
+    a_query_that_is_not_utf_8_is_refused,
     a_limit_must_be_between_1_and_250,
     a_limit_of_1_or_250_is_taken,
     a_cursor_must_be_one_of_ours,
@@ -55,6 +56,17 @@ async fn a_path_that_is_not_utf_8_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
 
     acme.get("/v1/users/%ff").await.expect(400);
+}
+
+async fn a_query_that_is_not_utf_8_is_refused(aka: Aka) {
+    let acme = aka.tenant().await;
+    let provider = acme.provider("github").await;
+    let path = |id: &str| format!("/v1/identities/lookup?identity_provider_id={provider}&external_id={id}");
+
+    for id in ["%ff", "a%c0%afb", "%ed%a0%80"] {
+        acme.get(path(id)).await.refused_input("query", "external_id");
+    }
+    acme.get(path("%ef%bf%bd")).await.refused_as_unknown("identity");
 }
 
 async fn a_limit_must_be_between_1_and_250(aka: Aka) {

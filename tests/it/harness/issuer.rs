@@ -79,6 +79,20 @@ impl SigningKey {
     }
 }
 
+impl SigningKey {
+    /// A token that this key signs, with a header that no library would write.
+    pub fn sign_by_hand(self, header: &Value, claims: &Value) -> String {
+        let unsigned = by_hand(header, claims, b"");
+        let message = unsigned.trim_end_matches('.');
+        let key = EncodingKey::from_rsa_der(&self.der());
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, self.algorithm);
+        format!(
+            "{message}.{}",
+            signature.expect("the fixture is a key of its algorithm")
+        )
+    }
+}
+
 /// A set of public keys as it is published.
 pub fn jwks(keys: &[SigningKey]) -> Value {
     json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() })
@@ -160,6 +174,7 @@ pub struct KeyServer {
 }
 
 struct Published {
+    status: &'static str,
     keys: Value,
     asked: usize,
 }
@@ -173,19 +188,20 @@ impl KeyServer {
             listener.local_addr().expect("a bound socket has an address")
         );
         let published = Arc::new(Mutex::new(Published {
+            status: "200 OK",
             keys: jwks(keys),
             asked: 0,
         }));
         let answered = Arc::clone(&published);
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let body = {
+                let (status, body) = {
                     let mut published = answered.lock().unwrap_or_else(PoisonError::into_inner);
                     published.asked += 1;
-                    published.keys.to_string()
+                    (published.status, published.keys.to_string())
                 };
                 // Whoever goes away without reading gets nothing.
-                let _ = answer(connection, &body).await;
+                let _ = answer(connection, status, &body).await;
             }
         });
         Self {
@@ -205,6 +221,11 @@ impl KeyServer {
         self.published.lock().unwrap_or_else(PoisonError::into_inner).keys = jwks(keys);
     }
 
+    /// Answers with another status from now on.
+    pub fn answer_with(&self, status: &'static str) {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).status = status;
+    }
+
     /// How often it was asked.
     pub fn asked(&self) -> usize {
         self.published.lock().unwrap_or_else(PoisonError::into_inner).asked
@@ -217,7 +238,7 @@ impl Drop for KeyServer {
     }
 }
 
-async fn answer(mut connection: TcpStream, body: &str) -> std::io::Result<()> {
+async fn answer(mut connection: TcpStream, status: &str, body: &str) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let read = connection.read_buf(&mut request).await?;
@@ -225,8 +246,11 @@ async fn answer(mut connection: TcpStream, body: &str) -> std::io::Result<()> {
             return Ok(());
         }
     }
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/jwk-set+json\r\nconnection: close";
-    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let head = "content-type: application/jwk-set+json\r\nconnection: close";
+    let answer = format!(
+        "HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     connection.write_all(answer.as_bytes()).await?;
     connection.shutdown().await
 }

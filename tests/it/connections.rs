@@ -1,0 +1,169 @@
+//! Connections below HTTP's surface: clients that are slow, that stop in the middle, or that do not speak HTTP at all.
+//! None of them holds the server up, and none takes down more than its own connection.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Aka, Uuid, json, on_both_stores,
+    raw::{self, Connection},
+};
+
+on_both_stores![
+    a_body_that_does_not_come_is_not_waited_for,
+    a_body_that_was_not_read_is_announced_to_end_the_connection,
+    a_body_that_was_read_leaves_the_connection_open,
+    a_length_that_is_too_large_is_refused_before_the_body_comes,
+    a_connection_that_never_asks_is_closed,
+    what_is_no_http_is_refused_or_closed,
+    a_client_that_goes_away_neither_loses_nor_doubles_a_change,
+];
+
+/// The head of a call that links an account, with a body of this length, and its path.
+fn link(acme: &crate::harness::Caller, user: Uuid, length: usize) -> String {
+    let head = raw::head(acme, "POST", &format!("/v1/users/{user}/identities"));
+    format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n")
+}
+
+async fn a_body_that_does_not_come_is_not_waited_for(aka: Aka) {
+    let acme = aka.tenant().await;
+    let mut connection = Connection::open(&aka).await;
+    let head = link(&acme, Uuid::now_v7(), 100);
+
+    assert!(connection.send(format!("{head}{{\"external_id\":").as_bytes()).await);
+    let began = Instant::now();
+    let answer = connection.answer().await.expect("an answer");
+
+    answer.check(aka.document(), "POST", "/v1/users/{id}/identities");
+    assert_eq!(answer.header("connection"), Some("close"), "{answer}");
+    answer.refused(408, "body_timed_out");
+    assert!(began.elapsed() < Duration::from_secs(14));
+}
+
+async fn a_body_that_was_not_read_is_announced_to_end_the_connection(aka: Aka) {
+    let acme = aka.tenant().await;
+    let stranger = acme.with_key("x");
+    let mut connection = Connection::open(&aka).await;
+
+    assert!(
+        connection
+            .send(link(&stranger, Uuid::now_v7(), 50_000).as_bytes())
+            .await
+    );
+    let answer = connection.answer().await.expect("an answer");
+
+    assert_eq!(answer.header("connection"), Some("close"), "{answer}");
+    answer.refused(401, "unauthenticated");
+    connection.send(&vec![b' '; 50_000]).await;
+    assert!(connection.answer().await.is_none(), "the connection is closed");
+}
+
+async fn a_body_that_was_read_leaves_the_connection_open(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, provider) = (acme.user().await, acme.provider("github").await);
+    let mut connection = Connection::open(&aka).await;
+    for (number, status) in [("1", 201), ("", 400), ("1", 200), ("2", 201)] {
+        let body = json!({ "identity_provider_id": provider, "external_id": number }).to_string();
+        assert!(
+            connection
+                .send(format!("{}{body}", link(&acme, user, body.len())).as_bytes())
+                .await
+        );
+        let answer = connection.answer().await.expect("an answer");
+        assert_eq!(answer.header("connection"), None, "{answer}");
+        answer.expect(status);
+    }
+}
+
+async fn a_length_that_is_too_large_is_refused_before_the_body_comes(aka: Aka) {
+    let acme = aka.tenant().await;
+    let mut connection = Connection::open(&aka).await;
+
+    assert!(
+        connection
+            .send(link(&acme, Uuid::now_v7(), 10_000_000_000).as_bytes())
+            .await
+    );
+    let began = Instant::now();
+    let answer = connection.answer().await.expect("an answer");
+
+    answer.refused(413, "payload_too_large");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+async fn a_connection_that_never_asks_is_closed(aka: Aka) {
+    let acme = aka.tenant().await;
+    for begun in ["", "G", "GET /healthz HTTP/1.1\r\nhost: a\r\nx-slow: "] {
+        let mut connection = Connection::open(&aka).await;
+        assert!(connection.send(begun.as_bytes()).await);
+        assert!(connection.answer().await.is_none_or(|answer| answer.status == 408));
+    }
+    acme.get("/v1/users").await.expect(200);
+}
+
+async fn what_is_no_http_is_refused_or_closed(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = Uuid::now_v7();
+    let good = link(&acme, user, 0);
+    let with = |header: &str| good.replace("content-length: 0\r\n", header);
+    let many = "x-many: 1\r\n".repeat(500);
+    let cases = [
+        "\r\n\r\nnonsense\r\n\r\n".to_owned(),
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}".repeat(20) + "\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n".into(),
+        "GET /\u{1} HTTP/1.1\r\nhost: a\r\n\r\n".into(),
+        with("content-length: 1\r\ncontent-length: 2\r\n"),
+        with("content-length: -1\r\n"),
+        with("content-length: 1x\r\n"),
+        with("transfer-encoding: chunked\r\n") + "zz\r\nhello\r\n0\r\n\r\n",
+        with("transfer-encoding: chunked\r\n") + "FFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
+        with("transfer-encoding: identity\r\n") + "{}",
+        with("content-length: 5\r\ntransfer-encoding: gzip\r\n") + "hello",
+        with(&format!("x-large: {}\r\ncontent-length: 0\r\n", "a".repeat(100_000))),
+        with(&format!("{many}content-length: 0\r\n")),
+        with("no colon\r\n"),
+        with("x: a\0b\r\n"),
+        format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(100_000)),
+    ];
+    for case in cases {
+        let mut connection = Connection::open(&aka).await;
+        connection.send(case.as_bytes()).await;
+        let shown = &case[..case.len().min(200)];
+        if let Some(answer) = connection.answer().await {
+            assert!((400..500).contains(&answer.status), "{shown}\n{answer}");
+        }
+        acme.get("/v1/users").await.expect(200);
+    }
+}
+
+async fn a_client_that_goes_away_neither_loses_nor_doubles_a_change(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, provider) = (acme.user().await, acme.provider("github").await);
+    for number in 0..50 {
+        let body = json!({ "identity_provider_id": provider, "external_id": number.to_string() }).to_string();
+        let mut connection = Connection::open(&aka).await;
+        let request = format!("{}{body}", link(&acme, user, body.len()));
+        // Some go before the end of their request, the others before its answer.
+        let sent = if number % 5 == 0 {
+            request.len() - 1
+        } else {
+            request.len()
+        };
+        assert!(connection.send(&request.as_bytes()[..sent]).await);
+        drop(connection);
+    }
+
+    // What they had asked for whole is done once, or not at all; it is never half done, and can be asked for again.
+    let rows = aka.rows().await;
+    let of_tenant = [("tenant_id", acme.tenant().into())];
+    for number in 0..50 {
+        let again = acme.link(user, provider, &number.to_string()).await;
+        assert!([200, 201].contains(&again.status), "{again}");
+        if number % 5 == 0 {
+            assert_eq!(again.status, 201, "half of a request is no request\n{again}");
+        }
+        let of_link = [("tenant_id", acme.tenant().into()), ("resource_id", again.id().into())];
+        assert_eq!(rows.count("audit_log_entries", &of_link).await, 1);
+        assert_eq!(rows.count("outbox_events", &of_link).await, 1);
+    }
+    assert_eq!(rows.count("identities", &of_tenant).await, 50);
+}
