@@ -10,7 +10,7 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::{
-    api_keys::ApiKeysApi, examples, health::HealthApi, identities::IdentitiesApi,
+    api_keys::ApiKeysApi, capabilities::CapabilitiesApi, examples, health::HealthApi, identities::IdentitiesApi,
     identity_providers::IdentityProvidersApi, policies::PoliciesApi, policy_evaluation::PolicyEvaluationApi,
     policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
 };
@@ -44,6 +44,7 @@ pub fn service() -> OpenApiService<impl OpenApi, ()> {
         PolicyRulesApi,
         PolicyEvaluationApi,
         ApiKeysApi,
+        CapabilitiesApi,
         TenantsApi,
         HealthApi,
     );

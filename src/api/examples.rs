@@ -25,6 +25,7 @@ const RULE: &str = "@notice(\"GitHub accounts must use an address of the company
     unless { context has external_email && context.external_email like \"*@example.com\" };";
 
 /// An example of a schema.
+#[expect(clippy::too_many_lines, reason = "it is a list")]
 pub fn of_schema(name: &str) -> Option<Value> {
     Some(match name {
         "NewUserIdentity" => json!({
@@ -66,6 +67,23 @@ pub fn of_schema(name: &str) -> Option<Value> {
             key
         }
         "Page_ApiKey" => page(&api_key()),
+        "ApiKeyCapabilities" => json!({
+            "id": API_KEY,
+            "usable": true,
+            "reason": null,
+            "capabilities": [{
+                "action": "lookupIdentity",
+                "verdict": "allow",
+                "condition": "Always permitted. It is permitted by identities:read.",
+                "rules": [{
+                    "rule_id": "identities:read",
+                    "policy_id": null,
+                    "priority": null,
+                    "effect": "permit",
+                    "conditions": [],
+                }],
+            }],
+        }),
         "NewPolicy" => json!({
             "name": "Accounts of the company",
             "description": "Only accounts with an address of the company may be linked.",
@@ -296,6 +314,7 @@ fn rule() -> Value {
         "resource_entity_id": null,
         "conditions": "when { context.identity_provider.provider_type == \"github\" }\nunless { context has external_email && context.external_email like \"*@example.com\" }",
         "notice": "GitHub accounts must use an address of the company.",
+        "warnings": [],
         "created_at": TIME,
     })
 }

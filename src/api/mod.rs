@@ -7,6 +7,7 @@
 pub mod api_keys;
 pub mod auth;
 pub mod body;
+pub mod capabilities;
 pub mod document;
 pub mod error;
 pub mod etag;

@@ -243,8 +243,9 @@ impl PoliciesApi {
     ///
     /// With its rules, if `cedar_policy_set` has any. They are in force when this answers: on the node that answers
     /// at once, on others within two seconds. A text that is not Cedar, or does not fit the Cedar schema, is refused
-    /// as a whole with `invalid_rule`: Cedar's own message, and line and column in `details`. Needs the scope
-    /// `policies:write`, or a policy that permits `createPolicy`.
+    /// as a whole with `invalid_rule`: Cedar's own message, and line and column in `details`. What Cedar only warns of is
+    /// stored, and told in the `warnings` of its rule. Needs the scope `policies:write`, or a policy that permits
+    /// `createPolicy`.
     #[oai(path = "/v1/policies", method = "post", operation_id = "createPolicy")]
     async fn create(
         &self,

@@ -25,7 +25,7 @@ use crate::{
         text::Description,
     },
     policy::{
-        Action,
+        self, Action,
         rules::{MAX_RULE_BYTES, parse_rule},
         statement::{ActionScope, Scope, Statement},
     },
@@ -112,8 +112,35 @@ pub struct PolicyRule {
     /// rule, else its `@notice`; null where there is neither.
     #[oai(nullable)]
     pub notice: Option<String>,
+    /// What may be wrong with the rule, though it is one and is in force as it stands: that it can never apply, or that
+    /// characters in it look like others.
+    pub warnings: Vec<RuleWarning>,
     /// When the rule was made.
     pub created_at: Timestamp,
+}
+
+/// What Cedar warns of in a rule.
+#[derive(Debug, Object, Serialize)]
+pub struct RuleWarning {
+    /// What may be wrong, in Cedar's words.
+    pub message: String,
+    /// The line in `policy_text`, from 1; null where it is the rule as a whole.
+    #[oai(nullable)]
+    pub line: Option<usize>,
+    /// The column in `policy_text`, from 1, in characters; null where it is the rule as a whole.
+    #[oai(nullable)]
+    pub column: Option<usize>,
+}
+
+impl From<policy::RuleWarning> for RuleWarning {
+    fn from(warning: policy::RuleWarning) -> Self {
+        let (line, column) = warning.position.unzip();
+        Self {
+            message: warning.message,
+            line,
+            column,
+        }
+    }
 }
 
 /// A type, an entity id, and how they narrow down a principal or a resource.
@@ -174,6 +201,10 @@ impl TryFrom<policy_rule::Model> for PolicyRule {
             resource_entity_type,
             resource_entity_id,
             conditions,
+            warnings: policy::warnings(&parsed, &rule.policy_text)
+                .into_iter()
+                .map(RuleWarning::from)
+                .collect(),
             notice: rule.notice.or_else(|| parsed.annotation("notice").map(str::to_owned)),
             created_at: Timestamp(rule.created_at),
             policy_text: rule.policy_text,
@@ -471,8 +502,8 @@ impl PolicyRulesApi {
     ///
     /// At its end. It is in force when this answers: on the node that answers at once, on others within two seconds.
     /// A text that is not Cedar, or does not fit the Cedar schema, is refused with `invalid_rule`: Cedar's own
-    /// message, and line and column in `details`. Needs the scope `policies:write`, or a policy that permits
-    /// `createPolicyRule`.
+    /// message, and line and column in `details`. What Cedar only warns of is stored, and told in `warnings`. Needs the
+    /// scope `policies:write`, or a policy that permits `createPolicyRule`.
     #[oai(
         path = "/v1/policies/:policyId/rules",
         method = "post",

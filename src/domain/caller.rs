@@ -15,7 +15,7 @@ use super::{
     users,
 };
 use crate::{
-    policy::{self, Action, Decision, Explanation, Memo, Query, Verdict, entities},
+    policy::{self, Action, Decision, Effort, Explanation, Memo, Query, Verdict, entities},
     store::{Record, Store, StoreError},
 };
 
@@ -199,7 +199,9 @@ impl Caller {
             return Ok(Ok((Decision::error(), Vec::new())));
         };
         let query = self.query(store, action, on, circumstances, true).await?;
-        Ok(query.check().map(|()| policy::decide_and_explain(rules, query)))
+        Ok(query
+            .check()
+            .map(|()| policy::decide_and_explain(rules, query, Effort::THOROUGH)))
     }
 
     async fn query(

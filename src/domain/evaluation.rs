@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aka_entity::audit_log_entry::ActorType;
+use aka_entity::{api_key, audit_log_entry::ActorType};
 use cedar_policy::RestrictedExpression;
 use serde_json::{Map, Value};
 
@@ -14,7 +14,7 @@ use super::{
     users,
 };
 use crate::{
-    policy::{Memo, entities},
+    policy::{self, Capability, Memo, Who, entities},
     store::{Store, StoreError},
 };
 
@@ -100,6 +100,29 @@ pub async fn principal(
         scopes,
         memo: Memo::default(),
     })
+}
+
+/// What a key can do under the rules of its tenant. Empty where a rule of the tenant cannot be read, so that everything is
+/// refused.
+#[must_use]
+pub fn capabilities(tenant: &TenantState, key: &api_key::Model) -> Vec<Capability> {
+    let Some(rules) = &tenant.rules else {
+        return Vec::new();
+    };
+    let known = api_keys::entity(key);
+    let provider = key
+        .identity_provider_id
+        .map(|id| tenant.identity_provider_entity(IdentityProviderId(id)).entity);
+    let mut entities = vec![known.entity, tenant.entity.entity.clone()];
+    entities.extend(provider);
+    policy::capabilities(
+        rules,
+        Who {
+            principal: &known.uid,
+            tenant: &tenant.entity.uid,
+            entities,
+        },
+    )
 }
 
 /// The resource of a name: `user:<id>`, `identity_provider:<id>`, `api_key:<id>`, `policy:<id>` or `tenant:<id>`.

@@ -6,7 +6,7 @@ use cedar_policy::{Authorizer, Context, Entities, Entity, EntityUid, Request};
 
 use super::{
     action::Action,
-    explain::{self, Explanation},
+    explain::{self, Effort, Explanation},
     rules::{RuleSet, Slice},
     schema::{BUILTIN, SCHEMA, action_entity},
 };
@@ -169,12 +169,12 @@ pub fn decide(rules: &RuleSet, query: Query<'_>) -> Decision {
 
 /// Decides, and says of a no which rules came nearest to a yes.
 #[must_use]
-pub fn decide_and_explain(rules: &RuleSet, query: Query<'_>) -> (Decision, Vec<Explanation>) {
+pub fn decide_and_explain(rules: &RuleSet, query: Query<'_>, effort: Effort) -> (Decision, Vec<Explanation>) {
     let action = query.action;
     match Asked::new(query) {
         Ok(asked) => {
             let decision = decide_asked(rules, action, &asked);
-            let explanations = explain::explain(&decision, levels(rules, action), &asked);
+            let explanations = explain::explain(&decision, levels(rules, action), &asked, effort);
             (decision, explanations)
         }
         Err(error) => (failed(action, &error), Vec::new()),
@@ -182,7 +182,7 @@ pub fn decide_and_explain(rules: &RuleSet, query: Query<'_>) -> (Decision, Vec<E
 }
 
 /// All levels for an action, from the highest down.
-fn levels(rules: &RuleSet, action: Action) -> impl Iterator<Item = &Slice> {
+pub(super) fn levels(rules: &RuleSet, action: Action) -> impl Iterator<Item = &Slice> {
     let (guard, scopes) = (BUILTIN.guard.slices(action), BUILTIN.scopes.slices(action));
     guard.iter().chain(rules.slices(action)).chain(scopes)
 }

@@ -1,24 +1,35 @@
 //! Why not? Which rules came nearest to a yes, and which of their clauses were not satisfied, with the values that those
 //! saw.
-//!
-//! A rule's clauses are its constraints on principal and resource, and its conditions, taken apart at every `&&`. Each
-//! clause is asked on its own, as a rule that has only this one clause.
 
-use cedar_policy::{
-    Authorizer, Decision as CedarDecision, Effect, Expression, Policy, PolicyId, PolicySet, eval_expression,
-};
-use serde_json::{Value, json};
+use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, Expression, PolicySet, eval_expression};
 
 use super::{
+    clauses::{self, take_apart},
     decision::{Asked, Decision, Verdict},
     rules::{Rule, Slice},
-    statement::{self, Statement},
 };
 
 /// Explanations that are given at most.
 const MAX_EXPLANATIONS: usize = 5;
-/// Rules that are looked at for them.
-const MAX_RULES: usize = 1_000;
+
+/// How much is looked at for an explanation.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Rules that are taken apart.
+    rules: usize,
+    /// Clauses that are asked on their own.
+    clauses: usize,
+}
+
+impl Effort {
+    /// For somebody who asks why: hundreds of milliseconds at worst.
+    pub const THOROUGH: Self = Self {
+        rules: 1_000,
+        clauses: 5_000,
+    };
+    /// For every request that is refused: a refusal must not cost much more than a yes.
+    pub const QUICK: Self = Self { rules: 10, clauses: 30 };
+}
 
 /// What a rule had to do with a decision.
 #[derive(Clone, Debug)]
@@ -43,25 +54,30 @@ pub(super) fn explain<'a>(
     decision: &Decision,
     levels: impl Iterator<Item = &'a Slice>,
     asked: &Asked,
+    effort: Effort,
 ) -> Vec<Explanation> {
     let rules = levels.flat_map(|level| level.rules.values());
     match decision.verdict {
         Verdict::Permitted => Vec::new(),
         Verdict::Forbidden => rules
             .filter(|rule| decision.rules.iter().any(|id| *id == rule.statement.id().to_string()))
+            .take(effort.rules)
             .map(|rule| Explanation {
                 rule: rule.clone(),
                 unsatisfied: Vec::new(),
             })
             .collect(),
         Verdict::NotPermitted | Verdict::Error => {
-            let permits = rules
-                .filter(|rule| rule.statement.effect() == Effect::Permit)
-                .take(MAX_RULES);
+            let permits = rules.filter(|rule| rule.statement.effect() == Effect::Permit);
+            let mut left = effort.clauses;
             let mut near: Vec<Explanation> = permits
-                .map(|rule| Explanation {
-                    rule: rule.clone(),
-                    unsatisfied: unsatisfied(&rule.statement, asked),
+                .take(effort.rules)
+                .filter_map(|rule| {
+                    let unsatisfied = unsatisfied(rule, asked, &mut left)?;
+                    Some(Explanation {
+                        rule: rule.clone(),
+                        unsatisfied,
+                    })
                 })
                 .collect();
             near.sort_by_key(|explanation| explanation.unsatisfied.len());
@@ -71,61 +87,25 @@ pub(super) fn explain<'a>(
     }
 }
 
-/// The clauses of a rule that are not satisfied.
-fn unsatisfied(rule: &Policy, asked: &Asked) -> Vec<Clause> {
-    let Ok(form) = rule.to_json() else {
-        return Vec::new();
-    };
-    let any = json!({ "op": "All" });
-    let mut parts = Vec::new();
-    for of in ["principal", "resource"] {
-        if form[of] != any {
-            let mut part =
-                json!({ "effect": "permit", "principal": any, "action": any, "resource": any, "conditions": [] });
-            part[of] = form[of].clone();
-            parts.push((part, Vec::from([of.to_owned()])));
-        }
-    }
-    for condition in form["conditions"].as_array().into_iter().flatten() {
-        let mut conjuncts = Vec::new();
-        // What follows `unless` must not hold as a whole: it is not taken apart.
-        if condition["kind"] == "when" {
-            split(&condition["body"], &mut conjuncts);
-        } else {
-            conjuncts.push(&condition["body"]);
-        }
-        for conjunct in conjuncts {
-            let condition = json!({ "kind": condition["kind"], "body": conjunct });
-            let part = json!({
-                "effect": "permit", "principal": any, "action": any, "resource": any, "conditions": [condition],
-            });
-            let mut looked_at = Vec::new();
-            paths(conjunct, &mut looked_at);
-            parts.push((part, looked_at));
-        }
-    }
-    parts
-        .into_iter()
-        .filter_map(|(part, looked_at)| unsatisfied_part(part, looked_at, asked))
-        .collect()
+/// The clauses of a rule that are not satisfied. None where there are more than are left to be asked.
+fn unsatisfied(rule: &Rule, asked: &Asked, left: &mut usize) -> Option<Vec<Clause>> {
+    let clauses = take_apart(&rule.statement).unwrap_or_default();
+    *left = left.checked_sub(clauses.len())?;
+    Some(
+        clauses
+            .into_iter()
+            .filter_map(|clause| unsatisfied_clause(clause, asked))
+            .collect(),
+    )
 }
 
-fn unsatisfied_part(part: Value, looked_at: Vec<String>, asked: &Asked) -> Option<Clause> {
-    let rule = Policy::from_json(Some(PolicyId::new("clause")), part).ok()?;
-    let text = rule.to_string();
-    let set = PolicySet::from_policies([rule.clone()]).ok()?;
+fn unsatisfied_clause(clause: clauses::Clause, asked: &Asked) -> Option<Clause> {
+    let set = PolicySet::from_policies([clause.rule]).ok()?;
     let response = Authorizer::new().is_authorized(&asked.request, &set, &asked.entities);
     if response.decision() == CedarDecision::Allow {
         return None;
     }
-    let statement = Statement::of(&rule, &text);
-    let clause = statement
-        .conditions
-        .unwrap_or_else(|| match (&statement.principal, &statement.resource) {
-            (statement::Scope::Any, resource) => resource.to_text("resource"),
-            (principal, _) => principal.to_text("principal"),
-        });
-    let values = looked_at.into_iter().map(|path| {
+    let values = clause.paths.into_iter().map(|path| {
         let seen = match path.parse::<Expression>() {
             Ok(expression) => eval_expression(&asked.request, &asked.entities, &expression).ok(),
             Err(_) => None,
@@ -134,53 +114,7 @@ fn unsatisfied_part(part: Value, looked_at: Vec<String>, asked: &Asked) -> Optio
         (path, seen)
     });
     Some(Clause {
-        text: clause.split_whitespace().collect::<Vec<_>>().join(" "),
+        text: clause.text,
         values: values.collect(),
     })
-}
-
-/// Takes an expression apart at every `&&`.
-fn split<'a>(expression: &'a Value, conjuncts: &mut Vec<&'a Value>) {
-    match expression.get("&&") {
-        Some(both) => {
-            split(&both["left"], conjuncts);
-            split(&both["right"], conjuncts);
-        }
-        None => conjuncts.push(expression),
-    }
-}
-
-/// The attributes that an expression looks at, as in `context.external_email`.
-fn paths(expression: &Value, found: &mut Vec<String>) {
-    if let Some(path) = path(expression) {
-        // A variable alone says nothing that the caller does not know.
-        if path.contains('.') && !found.contains(&path) {
-            found.push(path);
-        }
-        return;
-    }
-    match expression {
-        Value::Object(members) => {
-            // `context has external_email` looks at that attribute, too.
-            if let Some(has) = members.get("has")
-                && let (Some(left), Some(attribute)) = (path(&has["left"]), has["attr"].as_str())
-            {
-                let path = format!("{left}.{attribute}");
-                if !found.contains(&path) {
-                    found.push(path);
-                }
-            }
-            members.values().for_each(|value| paths(value, found));
-        }
-        Value::Array(items) => items.iter().for_each(|item| paths(item, found)),
-        _ => {}
-    }
-}
-
-fn path(expression: &Value) -> Option<String> {
-    if let Some(variable) = expression.get("Var") {
-        return variable.as_str().map(str::to_owned);
-    }
-    let access = expression.get(".")?;
-    Some(format!("{}.{}", path(&access["left"])?, access["attr"].as_str()?))
 }

@@ -12,13 +12,18 @@
 //! are built when it is first seen ([`entities`]).
 
 pub mod action;
+mod capabilities;
+mod clauses;
 mod decision;
 pub mod entities;
 mod explain;
 pub mod rules;
 pub mod schema;
 pub mod statement;
+mod warnings;
 
 pub use action::Action;
+pub use capabilities::{Can, Capability, Deciding, Who, capabilities};
 pub use decision::{DecidedAt, Decision, Memo, Query, Verdict, decide, decide_and_explain, only_principal};
-pub use explain::{Clause, Explanation};
+pub use explain::{Clause, Effort, Explanation};
+pub use warnings::{RuleWarning, warnings};

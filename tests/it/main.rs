@@ -8,6 +8,7 @@ mod harness;
 mod api_keys;
 mod bearer_tokens;
 mod bodies;
+mod capabilities;
 mod command_line;
 mod connections;
 mod crashes;

@@ -17,6 +17,7 @@ on_both_stores![
     an_order_must_name_each_once,
     a_change_of_something_else_than_was_read_is_refused,
     an_if_match_must_be_an_etag,
+    what_cedar_only_warns_of_is_stored_and_told,
 ];
 
 const PERMIT: &str = "permit(principal, action == Action::\"getUser\", resource);";
@@ -437,4 +438,49 @@ async fn an_if_match_must_be_an_etag(aka: Aka) {
         .header("if-match", "W/\"abc\"")
         .json(json!({ "priority": 3 }));
     weak.await.refused(412, "precondition_failed");
+}
+
+async fn what_cedar_only_warns_of_is_stored_and_told(aka: Aka) {
+    /// It can never apply: no principal is of both types.
+    const IMPOSSIBLE: &str = "permit(principal, action == Action::\"getUser\", resource)\nwhen { principal is User && principal is ApiKey };";
+    /// The second letter is Cyrillic.
+    const CONFUSABLE: &str =
+        "forbid(principal, action == Action::\"getUser\", resource)\nwhen { resource.name == \"A\u{501}a\" };";
+    let acme = aka.tenant().await;
+    let told = |rule: &Value, what: &str| {
+        let warnings = rule["warnings"].as_array().cloned().unwrap_or_default();
+        assert_eq!(warnings.len(), 1, "{rule}");
+        let message = warnings[0]["message"].as_str().unwrap_or_default().to_owned();
+        assert!(message.contains(what) && !message.contains("policy0"), "{message}");
+        warnings[0].clone()
+    };
+
+    let policy = json!({ "name": "Odd", "cedar_policy_set": format!("{PERMIT}\n{IMPOSSIBLE}") });
+    let made = acme.post("/v1/policies").json(policy).await.expect(201);
+    assert_eq!(made["rules"][0]["warnings"], json!([]), "{made}");
+    told(&made["rules"][1], "impossible");
+    let path = format!("/v1/policies/{}", made.id());
+    let changed = json!({ "cedar_policy_set": CONFUSABLE });
+    let changed = acme.patch(&path).json(changed).await.expect(200);
+    let warning = told(&changed["rules"][0], "mixed scripts");
+    assert!(warning["line"].is_i64() && warning["column"].is_i64(), "{warning}");
+
+    let rules = format!("{path}/rules");
+    let added = acme
+        .post(&rules)
+        .json(json!({ "policy_text": IMPOSSIBLE }))
+        .await
+        .expect(201);
+    told(&added.json, "impossible");
+    let rule = format!("{rules}/{}", added.id());
+    let mended = acme
+        .patch(&rule)
+        .json(json!({ "policy_text": PERMIT }))
+        .await
+        .expect(200);
+    assert_eq!(mended["warnings"], json!([]));
+    let conditions = json!({ "conditions": "when { resource.name == \"A\u{501}a\" }" });
+    let changed = acme.patch(&rule).json(conditions).await.expect(200);
+    told(&changed.json, "mixed scripts");
+    assert_eq!(acme.get(&rule).await.expect(200).json, changed.json);
 }

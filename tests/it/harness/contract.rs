@@ -146,7 +146,14 @@ const POLICY_RULE: Shape = &[
     ("resource_entity_id", OrNull(&Text)),
     ("conditions", OrNull(&Text)),
     ("notice", OrNull(&Text)),
+    ("warnings", Each(RULE_WARNING)),
     ("created_at", Time),
+];
+
+const RULE_WARNING: Shape = &[
+    ("message", Text),
+    ("line", OrNull(&Number)),
+    ("column", OrNull(&Number)),
 ];
 
 const EVALUATION: Shape = &[
@@ -170,6 +177,30 @@ const EXPLANATION: Shape = &[
         Each(&[
             ("clause", Text),
             ("values", Each(&[("expression", Text), ("value", Text)])),
+        ]),
+    ),
+];
+
+const CAPABILITIES: Shape = &[
+    ("id", Kind::Uuid),
+    ("usable", Flag),
+    ("reason", OrNull(&Text)),
+    (
+        "capabilities",
+        Each(&[
+            ("action", Text),
+            ("verdict", OneOf(&["allow", "deny", "depends"])),
+            ("condition", Text),
+            (
+                "rules",
+                Each(&[
+                    ("rule_id", Text),
+                    ("policy_id", OrNull(&Kind::Uuid)),
+                    ("priority", OrNull(&Number)),
+                    ("effect", OneOf(&["permit", "forbid"])),
+                    ("conditions", Texts),
+                ]),
+            ),
         ]),
     ),
 ];
@@ -211,6 +242,7 @@ const SUCCESSES: &[(&str, &[u16], Success)] = &[
     ("createTenantApiKey", &[201], One(NEW_API_KEY)),
     ("listApiKeys", &[200], Page(API_KEY)),
     ("createApiKey", &[201], One(NEW_API_KEY)),
+    ("getApiKeyCapabilities", &[200], One(CAPABILITIES)),
     ("revokeApiKey", &[204], Nothing),
     ("rotateApiKey", &[201], One(NEW_API_KEY)),
     ("listPolicies", &[200], Page(POLICY)),

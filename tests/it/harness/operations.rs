@@ -239,6 +239,13 @@ pub const OPERATIONS: &[Operation] = &[
         Some(API_KEY),
     ),
     operation(
+        "getApiKeyCapabilities",
+        Method::GET,
+        "/v1/api-keys/{key}/capabilities",
+        "api-keys:read",
+        None,
+    ),
+    operation(
         "revokeApiKey",
         Method::DELETE,
         "/v1/api-keys/{key}",
