@@ -33,7 +33,9 @@ use crate::{
         error::{Error, In},
     },
     clock, connections,
-    domain::{api_keys::ApiKeys, jwks_client::JwksClient, tenant_state::Tenants, tokens::Tokens},
+    domain::{
+        api_keys::ApiKeys, decision_log::DecisionLog, jwks_client::JwksClient, tenant_state::Tenants, tokens::Tokens,
+    },
     store::{Coalesced, DatabaseUrl, Store, StoreError},
 };
 
@@ -71,11 +73,13 @@ impl Server {
             store,
             tenants,
             api_keys: ApiKeys::default(),
+            decisions: DecisionLog::default(),
             stopping: Arc::new(AtomicBool::new(false)),
         };
         let beside = vec![
             tokio::spawn(app.tenants.clone().keep_up(app.store.clone())),
             tokio::spawn(app.api_keys.clone().keep_noting_use(app.store.clone())),
+            tokio::spawn(app.decisions.clone().keep_writing(app.store.clone())),
         ];
         Ok(Self { app, beside })
     }
@@ -137,6 +141,7 @@ impl Listening {
             task.abort();
         }
         app.api_keys.write_use(&app.store).await;
+        app.decisions.write(&app.store).await;
         app.store.close().await;
         tracing::info!("stopped");
     }

@@ -20,6 +20,10 @@ pub struct Model {
     pub metadata: Json,
     /// Which rules allowed it.
     pub reasoning: Option<String>,
+    /// The decision that allowed it, with what it takes to decide again beside the rows that the entry names; null where
+    /// no policy was asked.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub decision: Option<Json>,
     pub created_at: i64,
 }
 

@@ -15,6 +15,7 @@
 
 pub mod api_key;
 pub mod audit_log_entry;
+pub mod decision;
 pub mod identity;
 pub mod identity_provider;
 pub mod outbox_event;

@@ -25,10 +25,11 @@ const STATISTICS: &str = "\
         ('policy_rules', 'policy_rules', '100000 1000 1'),
         ('policy_rules', 'policy_rules_policy', '100000 1000 20 1'),
         ('audit_log_entries', 'audit_log_entries', '10000000 100000 1'),
+        ('decisions', 'decisions', '1000000 10000 1'),
         ('outbox_events', 'outbox_events', '10000000 100000 1');";
 
 /// Every table that this step makes, parents first.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "tenants",
     "users",
     "identity_providers",
@@ -37,6 +38,7 @@ const TABLES: [&str; 9] = [
     "policies",
     "policy_rules",
     "audit_log_entries",
+    "decisions",
     "outbox_events",
 ];
 
@@ -53,6 +55,7 @@ impl MigrationTrait for Migration {
             policies(),
             policy_rules(),
             audit_log_entries(),
+            decisions(),
             outbox_events(),
         ] {
             manager.create_table(clustered(table, backend)).await?;
@@ -236,6 +239,25 @@ fn audit_log_entries() -> TableCreateStatement {
         .col(uuid("resource_id"))
         .col(json("metadata"))
         .col(ColumnDef::new("reasoning").text())
+        .col(ColumnDef::new("decision").json_binary())
+        .col(integer("created_at"))
+        .to_owned()
+}
+
+fn decisions() -> TableCreateStatement {
+    of_tenant("decisions")
+        .col(text("actor_id"))
+        .col(text("actor_type"))
+        .col(json("scopes"))
+        .col(text("action"))
+        .col(text("resource"))
+        .col(text("kind"))
+        .col(ColumnDef::new("priority").integer())
+        .col(json("rule_ids"))
+        .col(json("policy_ids"))
+        .col(json("notices"))
+        .col(integer("policy_version"))
+        .col(ColumnDef::new("context").json_binary())
         .col(integer("created_at"))
         .to_owned()
 }

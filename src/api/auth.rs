@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::{
-        caller::{self, Circumstances, On, Permit},
+        caller::{self, Circumstances, On, Permit, Refusal},
         ids::{IdentityProviderId, TenantId, UserId},
         linking::{Lookup, OfUser},
         tenant_state::TenantState,
@@ -123,16 +123,16 @@ impl<'a> Caller<'a> {
         Ok(self)
     }
 
-    /// Asks policy.
+    /// Asks policy. A no is taken down in the decision log.
     ///
     /// # Errors
     ///
     /// Where policy says no.
-    pub async fn may(&self, action: Action, on: On) -> Result<Permit, caller::Refusal> {
-        self.caller.may(self.store(), action, on).await
+    pub async fn may(&self, action: Action, on: On) -> Result<Permit, Refusal> {
+        self.may_with(action, on, Circumstances::default).await
     }
 
-    /// Asks policy, in circumstances.
+    /// Asks policy, in circumstances. A no is taken down in the decision log.
     ///
     /// # Errors
     ///
@@ -142,8 +142,27 @@ impl<'a> Caller<'a> {
         action: Action,
         on: On,
         circumstances: impl FnOnce() -> Circumstances,
-    ) -> Result<Permit, caller::Refusal> {
-        self.caller.may_with(self.store(), action, on, circumstances).await
+    ) -> Result<Permit, Refusal> {
+        let outcome = self.caller.may_with(self.store(), action, on, circumstances).await;
+        if let Err(Refusal::Forbidden(forbidden)) = &outcome {
+            self.app.decisions.note(&self.caller, forbidden);
+        }
+        outcome
+    }
+
+    /// Whether policy would let the caller do something beside what was asked for. Nobody is refused anything by this, so
+    /// that it is not in the decision log.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be asked.
+    pub async fn could(
+        &self,
+        action: Action,
+        on: On,
+        circumstances: impl FnOnce() -> Circumstances,
+    ) -> Result<bool, StoreError> {
+        self.caller.could(self.store(), action, on, circumstances).await
     }
 
     async fn of(request: &'a Request) -> Result<Self, Error> {

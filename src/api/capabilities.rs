@@ -21,7 +21,7 @@ use crate::{
         evaluation,
         ids::{ApiKeyId, PolicyId},
     },
-    policy::{self, Action, Can, DecidedAt},
+    policy::{self, Action, Can},
 };
 
 /// Whether something can be done.
@@ -101,10 +101,7 @@ impl From<policy::Deciding> for DecidingRule {
         Self {
             rule_id: deciding.rule.statement.id().to_string(),
             policy_id: deciding.rule.policy_id,
-            priority: match deciding.level {
-                DecidedAt::Priority(priority) => Some(priority),
-                DecidedAt::BuiltIn => None,
-            },
+            priority: deciding.level.priority(),
             effect: match deciding.rule.statement.effect() {
                 Effect::Permit => EffectName::Permit,
                 Effect::Forbid => EffectName::Forbid,
@@ -124,10 +121,8 @@ fn condition(capability: &policy::Capability) -> String {
     }
     let mut first = true;
     for deciding in &capability.rules {
-        let at = match deciding.level {
-            DecidedAt::Priority(priority) => format!(", at priority {priority}"),
-            DecidedAt::BuiltIn => String::new(),
-        };
+        let at = deciding.level.priority();
+        let at = at.map_or_else(String::new, |priority| format!(", at priority {priority}"));
         let effect = match deciding.rule.statement.effect() {
             Effect::Permit => "permitted",
             Effect::Forbid => "forbidden",

@@ -10,9 +10,9 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::{
-    api_keys::ApiKeysApi, capabilities::CapabilitiesApi, examples, health::HealthApi, identities::IdentitiesApi,
-    identity_providers::IdentityProvidersApi, policies::PoliciesApi, policy_evaluation::PolicyEvaluationApi,
-    policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
+    api_keys::ApiKeysApi, capabilities::CapabilitiesApi, decision_log::DecisionLogApi, examples, health::HealthApi,
+    identities::IdentitiesApi, identity_providers::IdentityProvidersApi, policies::PoliciesApi,
+    policy_evaluation::PolicyEvaluationApi, policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
 };
 
 const DESCRIPTION: &str = "\
@@ -43,6 +43,7 @@ pub fn service() -> OpenApiService<impl OpenApi, ()> {
         PoliciesApi,
         PolicyRulesApi,
         PolicyEvaluationApi,
+        DecisionLogApi,
         ApiKeysApi,
         CapabilitiesApi,
         TenantsApi,

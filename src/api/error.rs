@@ -11,7 +11,7 @@ use poem_openapi::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::body::JSON;
+use super::{body::JSON, policy_evaluation::RuleExplanation};
 use crate::{
     clock::Timestamp,
     domain::scopes::Scope,
@@ -24,7 +24,7 @@ use crate::{
         tokens::TokenRefusal,
         users::UserRefusal,
     },
-    policy::{Action, Decision, Verdict, rules::RuleError},
+    policy::{Action, DecidedAt, Decision, Explanation, Verdict, rules::RuleError},
     store::StoreError,
 };
 
@@ -136,6 +136,8 @@ pub enum Error {
         action: Action,
         decision: Arc<Decision>,
         lacks: Option<Scope>,
+        /// Whether the caller may read what rules say.
+        may_evaluate: bool,
     },
     RouteNotFound,
     NotFound {
@@ -307,6 +309,7 @@ impl Error {
                 action,
                 decision,
                 lacks,
+                ..
             } => forbidden_message(*action, decision, *lacks),
             Self::RouteNotFound => "There is nothing at this path. The operations are listed at /docs.".into(),
             Self::NotFound { resource } => format!(
@@ -390,15 +393,8 @@ impl Error {
                 action,
                 decision,
                 lacks,
-            } => json!({
-                "action": action.as_str(),
-                "kind": match decision.verdict {
-                    Verdict::Forbidden => "forbidden",
-                    Verdict::Error => "error",
-                    Verdict::Permitted | Verdict::NotPermitted => "not_permitted",
-                },
-                "missing_scope": lacks.map(Scope::as_str),
-            }),
+                may_evaluate,
+            } => forbidden_details(*action, decision, *lacks, *may_evaluate),
             Self::RouteNotFound => json!({ "resource": "route" }),
             Self::NotFound { resource } => json!({ "resource": resource }),
             Self::MethodNotAllowed { allowed } => json!({ "allowed": allowed }),
@@ -456,6 +452,50 @@ fn forbidden_message(action: Action, decision: &Decision, lacks: Option<Scope>) 
         ),
         (_, None) => format!("Nothing permits {action}: no policy does."),
     }
+}
+
+/// Why policy says no, as far as the caller may know. What rules say, and what they saw beside what the caller has sent, is
+/// for those who may ask policy themselves.
+fn forbidden_details(action: Action, decision: &Decision, lacks: Option<Scope>, may_evaluate: bool) -> Value {
+    let kind = match decision.verdict {
+        Verdict::Forbidden => "forbidden",
+        Verdict::Error => "error",
+        Verdict::Permitted | Verdict::NotPermitted => "not_permitted",
+    };
+    let mut details = json!({
+        "action": action.as_str(),
+        "kind": kind,
+        "missing_scope": lacks.map(Scope::as_str),
+        "priority": decision.level.and_then(DecidedAt::priority),
+        "explanation": decision.explanations.first().and_then(reduced),
+    });
+    if may_evaluate {
+        let explanations = decision.explanations.iter().cloned().map(RuleExplanation::from);
+        details["matching_policy_ids"] = json!(decision.policy_ids);
+        details["matching_rule_ids"] = json!(decision.rules);
+        details["explanations"] = json!(explanations.collect::<Vec<_>>());
+    }
+    details
+}
+
+/// What came nearest to a yes, without what the rule says: only at what of the request it looks.
+fn reduced(nearest: &Explanation) -> Option<String> {
+    let looked_at = nearest.unsatisfied.iter().flat_map(|clause| &clause.values);
+    let mut parts: Vec<String> = looked_at
+        .map(|(path, _)| match path.split('.').collect::<Vec<_>>().as_slice() {
+            ["context", member, ..] => format!("`{member}` of the request"),
+            ["resource", ..] => "the resource".to_owned(),
+            _ => "who asks".to_owned(),
+        })
+        .collect();
+    parts.sort();
+    parts.dedup();
+    (!parts.is_empty()).then(|| {
+        format!(
+            "The rule that comes nearest would permit this, were it not for {}.",
+            parts.join(", ")
+        )
+    })
 }
 
 impl fmt::Display for Error {
@@ -520,14 +560,11 @@ impl From<StoreError> for Error {
 impl From<caller::Refusal> for Error {
     fn from(refusal: caller::Refusal) -> Self {
         match refusal {
-            caller::Refusal::Forbidden {
-                action,
-                decision,
-                lacks,
-            } => Self::Forbidden {
-                action,
-                decision,
-                lacks,
+            caller::Refusal::Forbidden(forbidden) => Self::Forbidden {
+                action: forbidden.action,
+                decision: forbidden.decision,
+                lacks: forbidden.lacks,
+                may_evaluate: forbidden.may_evaluate,
             },
             caller::Refusal::Store(error) => error.into(),
         }
@@ -660,7 +697,7 @@ macro_rules! statuses {
 statuses! {
     E400 = 400, 0, "Invalid input. Codes: `invalid_input` (`details` has `field`, `in` and `reason`), `malformed_json`, and where there is Cedar text `invalid_rule`.";
     E401 = 401, 1, "Unauthenticated: no credential, or one that is not accepted. Code: `unauthenticated` (`details.reason` says why).";
-    E403 = 403, 2, "Forbidden. Codes: `tenant_mismatch` (the credential belongs to another tenant), `forbidden` (policy says no; `notices` says why).";
+    E403 = 403, 2, "Forbidden. Codes: `tenant_mismatch` (the credential belongs to another tenant), `forbidden` (policy says no; `notices` says why, and `details` has `kind`, `priority`, `missing_scope` and an `explanation`, as far as there are any; for a caller who may call `evaluatePolicies` also `matching_policy_ids`, `matching_rule_ids` and `explanations`, as there).";
     E404 = 404, 3, "Not found in this tenant. Code: `not_found` (`details.resource` says what).";
     E409 = 409, 4, "In conflict with how things are. Codes, as far as they apply to this operation: `identity_already_linked`, `identity_provider_disabled`, `user_suspended`, `user_already_exists`, `tenant_already_exists`, `identity_provider_in_use`, `api_key_ended`, `api_key_rotated`, `too_many_rules`.";
     E408 = 408, 12, "The body did not arrive in time. Code: `body_timed_out`.";

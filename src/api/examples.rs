@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     demo,
-    policy::{Action, Decision, Verdict, rules::RuleError},
+    policy::{Action, DecidedAt, Decision, Verdict, rules::RuleError},
 };
 
 const TIME: &str = "2026-11-23T09:30:00.000000Z";
@@ -19,6 +19,7 @@ const IDENTITY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000c1");
 const API_KEY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000d1");
 const POLICY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000e1");
 const POLICY_RULE: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000f1");
+const DECISION: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000a1");
 const RULE: &str = "@notice(\"GitHub accounts must use an address of the company.\")\n\
     forbid (principal, action == Action::\"createUserIdentity\", resource)\n\
     when { context.identity_provider.provider_type == \"github\" }\n\
@@ -121,6 +122,8 @@ pub fn of_schema(name: &str) -> Option<Value> {
                 "unsatisfied": [],
             }],
         }),
+        "Decision" => decision(),
+        "Page_Decision" => page(&decision()),
         "Policy" => policy(),
         "Page_Policy" => page(&policy()),
         "PolicyRule" => rule(),
@@ -141,7 +144,11 @@ pub fn of_parameter(path: &str, name: &str) -> Option<Value> {
         ("X-Tenant-ID", _) | ("id", "tenants") => json!(demo::TENANT),
         ("id", "users") => json!(demo::USER),
         ("id", "identity-providers") | ("identity_provider_id", _) => json!(demo::GITHUB),
-        ("id", "api-keys") => json!(API_KEY),
+        ("id", "api-keys") | ("actor_id", _) => json!(API_KEY),
+        ("id", "decisions") => json!(DECISION),
+        ("action", _) => json!("createUserIdentity"),
+        ("kind", _) => json!("forbidden"),
+        ("from" | "to", _) => json!(TIME),
         ("identityId", _) => json!(IDENTITY),
         ("policyId", _) => json!(POLICY),
         ("ruleId", _) => json!(POLICY_RULE),
@@ -169,9 +176,11 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
             decision: Arc::new(Decision {
                 verdict: Verdict::Forbidden,
                 notices: vec!["GitHub accounts must use an address of the company.".into()],
+                level: Some(DecidedAt::Priority(100)),
                 ..Decision::error()
             }),
             lacks: None,
+            may_evaluate: false,
         },
         ("404", _) => Error::not_found(resource_of(operation)),
         ("408", _) => Error::BodyTimedOut,
@@ -214,6 +223,7 @@ fn resource_of(operation: &str) -> &'static str {
     match operation {
         "getUserIdentity" | "deleteUserIdentity" | "lookupIdentity" => "identity",
         "getPolicyRule" | "updatePolicyRule" | "deletePolicyRule" => "policy_rule",
+        "getDecision" => "decision",
         _ if operation.contains("Polic") => "policy",
         _ if operation.contains("Tenant") => "tenant",
         _ if operation.contains("ApiKey") => "api_key",
@@ -329,5 +339,28 @@ fn policy() -> Value {
         "rules": [rule()],
         "created_at": TIME,
         "updated_at": TIME,
+    })
+}
+
+fn decision() -> Value {
+    json!({
+        "id": DECISION,
+        "actor_id": API_KEY,
+        "actor_type": "api_key",
+        "scopes": ["identities:read", "identities:write"],
+        "action": "createUserIdentity",
+        "resource": format!("user:{}", demo::USER),
+        "context": {
+            "identity_provider": demo::GITHUB,
+            "external_id": "583231",
+            "external_email": "octocat@elsewhere.example",
+        },
+        "kind": "forbidden",
+        "priority": 100,
+        "matching_policy_ids": [POLICY],
+        "matching_rule_ids": [POLICY_RULE],
+        "notices": ["GitHub accounts must use an address of the company."],
+        "policy_version": 7,
+        "created_at": TIME,
     })
 }

@@ -382,10 +382,12 @@ impl IdentitiesApi {
         if let Some(other) = identity.user_id.map(UserId) {
             let provider = On::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
             let circumstances = || lookup_of(&identity.external_id);
-            let looked_up = caller.may_with(Action::LookupIdentity, provider, circumstances).await;
-            if looked_up.is_ok() {
+            let may_look_up = caller.could(Action::LookupIdentity, provider, circumstances).await;
+            if may_look_up.unwrap_or(false) {
                 say("linked_to_user_id", json!(other));
-                if caller.may(Action::DeleteUserIdentity, On::User(other)).await.is_ok() {
+                let unlink = Action::DeleteUserIdentity;
+                let may_unlink = caller.could(unlink, On::User(other), Circumstances::default).await;
+                if may_unlink.unwrap_or(false) {
                     ways_out.insert(
                         0,
                         json!({

@@ -8,6 +8,7 @@ pub mod api_keys;
 pub mod auth;
 pub mod body;
 pub mod capabilities;
+pub mod decision_log;
 pub mod document;
 pub mod error;
 pub mod etag;
@@ -35,6 +36,7 @@ use serde::Serialize;
 use crate::{
     domain::{
         api_keys::ApiKeys,
+        decision_log::DecisionLog,
         linking::{Lookup, OfUser},
         tenant_state::Tenants,
         tokens::Tokens,
@@ -56,6 +58,8 @@ pub struct App {
     pub tenants: Tenants,
     /// The API keys in memory.
     pub api_keys: ApiKeys,
+    /// What policy has refused.
+    pub decisions: DecisionLog,
     /// Checks bearer tokens.
     pub tokens: Tokens,
     /// Whether the server has been told to stop.

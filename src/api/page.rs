@@ -34,7 +34,7 @@ const ID_BYTES: usize = 16;
 /// A page of a list.
 #[derive(Object, Serialize)]
 pub struct Page<T: Type + ParseFromJSON + ToJSON + Serialize + Send + Sync> {
-    /// The rows, oldest first.
+    /// The rows, in the order of the list.
     pub data: Vec<T>,
     /// Where the next page begins: send it as `cursor`. Null on the last page.
     #[oai(nullable)]

@@ -9,13 +9,20 @@ use poem_openapi::{
     registry::{MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
     types::{ToJSON, Type},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     error::{Error, In},
     page::{DEFAULT_LIMIT, MAX_LIMIT},
 };
-use crate::domain::{ids, text::ExternalId};
+use crate::{
+    clock::Timestamp,
+    domain::{ids, text::ExternalId},
+    policy::Action,
+};
+
+/// The length of the id of an actor at most, in characters: that of a subject, with its provider.
+const MAX_ACTOR_ID: usize = 512;
 
 /// What can be a parameter.
 pub trait Parameter: Type + Sized {
@@ -55,6 +62,7 @@ ids_in_paths! {
     IdentityId "identityId";
     PolicyId "policyId";
     PolicyRuleId "ruleId";
+    DecisionId "id";
 }
 
 impl Parameter for ExternalId {
@@ -66,6 +74,12 @@ impl Parameter for ExternalId {
 impl Parameter for bool {
     fn parse(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| "must be true or false".into())
+    }
+}
+
+impl Parameter for Timestamp {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_rfc3339(text).ok_or_else(|| "must be a time like 2030-01-31T12:00:00Z (RFC 3339)".into())
     }
 }
 
@@ -226,7 +240,7 @@ macro_rules! parameter_type {
 
         impl<$($generics)*> ToJSON for $name {
             fn to_json(&self) -> Option<Value> {
-                Some(self.0.clone().into())
+                Some(json!(self.0))
             }
         }
     };
@@ -262,5 +276,37 @@ parameter_type!(impl[] Cursor, "cursor", MetaSchema {
 impl Parameter for Cursor {
     fn parse(text: &str) -> Result<Self, String> {
         Ok(Self(text.into()))
+    }
+}
+
+/// Who acts: the id of a key or of a user, or the provider and the subject of a token.
+pub struct ActorId(pub String);
+
+parameter_type!(impl[] ActorId, "actor_id", MetaSchema {
+    min_length: Some(1),
+    max_length: Some(MAX_ACTOR_ID),
+    ..MetaSchema::new("string")
+});
+
+impl Parameter for ActorId {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.chars().count() > MAX_ACTOR_ID || text.chars().any(char::is_control) {
+            return Err(format!(
+                "must have from 1 to {MAX_ACTOR_ID} characters, none of them a control character"
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// An action, by its operation id.
+pub struct ActionName(pub Action);
+
+parameter_type!(impl[] ActionName, "action", MetaSchema::new("string"));
+
+impl Parameter for ActionName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let action = text.parse().map(Self);
+        action.map_err(|_| "must be an operation id, like createUserIdentity".into())
     }
 }

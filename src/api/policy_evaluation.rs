@@ -119,11 +119,8 @@ pub struct PolicyEvaluation {
 }
 
 impl PolicyEvaluation {
-    fn new(action: Action, decision: Decision, explanations: Vec<Explanation>) -> Self {
-        let priority = match decision.level {
-            Some(DecidedAt::Priority(priority)) => Some(priority),
-            Some(DecidedAt::BuiltIn) | None => None,
-        };
+    /// A decision on an action, in words.
+    pub(super) fn new(action: Action, decision: Decision) -> Self {
         let (kind, reason) = match decision.verdict {
             Verdict::Permitted => (
                 DecisionKind::Permitted,
@@ -145,12 +142,12 @@ impl PolicyEvaluation {
         Self {
             permitted: decision.is_permitted(),
             kind,
-            priority,
+            priority: decision.level.and_then(DecidedAt::priority),
             reason,
             notices: decision.notices.iter().map(ToString::to_string).collect(),
             matching_policy_ids: decision.policy_ids,
             matching_rule_ids: decision.rules,
-            explanations: explanations.into_iter().map(RuleExplanation::from).collect(),
+            explanations: decision.explanations.into_iter().map(RuleExplanation::from).collect(),
         }
     }
 }
@@ -291,13 +288,13 @@ impl PolicyEvaluationApi {
             tenant,
         };
         let outcome = asked.explain(caller.store(), action, on?, circumstances).await?;
-        let (decision, explanations) = outcome.map_err(|reason| {
+        let decision = outcome.map_err(|reason| {
             Error::field(
                 In::Body,
                 "action",
                 format!("does not go together with the rest: {reason}"),
             )
         })?;
-        Ok(Answer(PolicyEvaluation::new(action, decision, explanations)))
+        Ok(Answer(PolicyEvaluation::new(action, decision)))
     }
 }

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use aka_entity::audit_log_entry::ActorType;
 use cedar_policy::{Context, Entity, EntityUid, RestrictedExpression};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     users,
 };
 use crate::{
-    policy::{self, Action, Decision, Effort, Explanation, Memo, Query, Verdict, entities},
+    policy::{self, Action, Decision, Effort, Memo, Query, Verdict, entities},
     store::{Record, Store, StoreError},
 };
 
@@ -62,6 +63,20 @@ pub enum On {
     Policy(PolicyId),
 }
 
+impl On {
+    /// Its name, as a question to policy has it: `user:<id>`.
+    #[must_use]
+    pub fn name(self, tenant: TenantId) -> String {
+        match self {
+            Self::Tenant => format!("tenant:{tenant}"),
+            Self::User(id) => format!("user:{id}"),
+            Self::IdentityProvider(id) => format!("identity_provider:{id}"),
+            Self::ApiKey(id) => format!("api_key:{id}"),
+            Self::Policy(id) => format!("policy:{id}"),
+        }
+    }
+}
+
 /// What a decision may look at beside principal, action and resource.
 #[derive(Default)]
 pub struct Circumstances {
@@ -88,23 +103,88 @@ pub struct Permit {
     principal: Arc<Principal>,
     action: Action,
     /// What permitted it; none where it is an operator at the command line who acts.
-    decision: Option<Arc<Decision>>,
+    grounds: Option<Grounds>,
+}
+
+/// A decision, and what else it takes to decide again.
+#[derive(Clone, Debug)]
+struct Grounds {
+    decision: Arc<Decision>,
+    on: On,
+    version: i64,
+    context: Option<Map<String, Value>>,
+}
+
+/// What an audit entry keeps of the decision that permitted it. No personal data: that is in the rows which the entry
+/// names, for as long as they are there.
+#[derive(Serialize)]
+struct Kept<'a> {
+    resource: String,
+    rule_ids: &'a [String],
+    policy_ids: &'a [PolicyId],
+    policy_version: i64,
+    scopes: &'a [Scope],
+    context: &'a Option<Map<String, Value>>,
+}
+
+/// That policy says no to a request, and what it was asked.
+#[derive(Debug)]
+pub struct Forbidden {
+    /// What was asked.
+    pub action: Action,
+    /// Why not.
+    pub decision: Arc<Decision>,
+    /// The scope that would have allowed it.
+    pub lacks: Option<Scope>,
+    /// Whether the caller may ask policy itself, and so may read what rules say.
+    pub may_evaluate: bool,
+    /// On what it was asked.
+    pub on: On,
+    /// The context that the decision saw.
+    pub context: Map<String, Value>,
 }
 
 /// Why a request is not carried out.
 #[derive(Debug)]
 pub enum Refusal {
     /// Policy says no.
-    Forbidden {
-        /// What was asked.
-        action: Action,
-        /// Why not.
-        decision: Arc<Decision>,
-        /// The scope that would have allowed it.
-        lacks: Option<Scope>,
-    },
+    Forbidden(Box<Forbidden>),
     /// The store could not be asked.
     Store(StoreError),
+}
+
+/// What became of the circumstances of a request.
+enum Seen<F> {
+    /// The decision looked at them.
+    Context(Context),
+    /// It did not need to.
+    Unasked(F),
+}
+
+impl<F: FnOnce() -> Circumstances> Seen<F> {
+    /// The context, as a question to policy has it.
+    fn context(self) -> Map<String, Value> {
+        let context = match self {
+            Self::Context(context) => context,
+            Self::Unasked(circumstances) => context(circumstances().context),
+        };
+        let Ok(Value::Object(mut members)) = context.to_json_value() else {
+            return Map::new();
+        };
+        for value in members.values_mut() {
+            if let Some(id) = value.pointer("/__entity/id").cloned() {
+                *value = id;
+            }
+        }
+        members
+    }
+}
+
+/// A context of these members.
+fn context(members: Vec<(Cow<'static, str>, RestrictedExpression)>) -> Context {
+    let members = members.into_iter().map(|(name, value)| (name.into_owned(), value));
+    // Only a doubled name or a call of an extension function can fail, and there are none.
+    Context::from_pairs(members).unwrap_or_else(|_| Context::empty())
 }
 
 impl From<StoreError> for Refusal {
@@ -120,15 +200,6 @@ impl Caller {
         self.principal.tenant
     }
 
-    /// Asks policy whether the caller may do something.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Forbidden`] where policy says no.
-    pub async fn may(&self, store: &Store, action: Action, on: On) -> Result<Permit, Refusal> {
-        self.may_with(store, action, on, Circumstances::default).await
-    }
-
     /// Asks policy whether the caller may do something, in circumstances that are made only where a rule looks at them.
     ///
     /// # Errors
@@ -142,44 +213,65 @@ impl Caller {
         circumstances: impl FnOnce() -> Circumstances,
     ) -> Result<Permit, Refusal> {
         let began = std::time::Instant::now();
-        let decision = self.decide(store, action, on, circumstances).await?;
+        let (decision, seen) = self.decide(store, action, on, circumstances).await?;
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::Span::current().record("policy_us", took);
-        if decision.is_permitted() {
-            let principal = Arc::clone(&self.principal);
-            Ok(Permit {
-                principal,
-                action,
-                decision: Some(decision),
-            })
-        } else {
-            Err(self.forbidden(action, &decision))
+        if !decision.is_permitted() {
+            return Err(self.forbidden(store, action, on, decision, seen.context()).await?);
         }
+        let context = keeps_context(action).then(|| seen.context());
+        Ok(Permit {
+            principal: Arc::clone(&self.principal),
+            action,
+            grounds: Some(Grounds {
+                decision,
+                on,
+                version: self.tenant.tenant.version,
+                context,
+            }),
+        })
     }
 
-    async fn decide(
+    /// Whether policy would let the caller do something beside what was asked for. Nobody is refused anything by this.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be asked.
+    pub async fn could(
         &self,
         store: &Store,
         action: Action,
         on: On,
         circumstances: impl FnOnce() -> Circumstances,
-    ) -> Result<Arc<Decision>, StoreError> {
+    ) -> Result<bool, StoreError> {
+        let (decision, _) = self.decide(store, action, on, circumstances).await?;
+        Ok(decision.is_permitted())
+    }
+
+    async fn decide<F: FnOnce() -> Circumstances>(
+        &self,
+        store: &Store,
+        action: Action,
+        on: On,
+        circumstances: F,
+    ) -> Result<(Arc<Decision>, Seen<F>), StoreError> {
         let Some(rules) = &self.tenant.rules else {
-            return Ok(Arc::new(Decision::error()));
+            return Ok((Arc::new(Decision::error()), Seen::Unasked(circumstances)));
         };
         let version = self.tenant.tenant.version;
         let for_all = policy::only_principal(rules, action);
         if for_all && let Some(decision) = self.principal.memo.get(action, version) {
-            return Ok(Arc::clone(decision));
+            return Ok((Arc::clone(decision), Seen::Unasked(circumstances)));
         }
         let query = self
             .query(store, action, on, circumstances(), rules.needs_resource(action))
             .await?;
-        let decision = Arc::new(policy::decide(rules, query));
+        let seen = Seen::Context(query.context.clone());
+        let decision = Arc::new(policy::decide_and_explain(rules, query, Effort::QUICK));
         if for_all {
             self.principal.memo.keep(action, version, &decision);
         }
-        Ok(decision)
+        Ok((decision, seen))
     }
 
     /// Decides without any consequence, and explains a no.
@@ -194,9 +286,9 @@ impl Caller {
         action: Action,
         on: On,
         circumstances: Circumstances,
-    ) -> Result<Result<(Decision, Vec<Explanation>), String>, StoreError> {
+    ) -> Result<Result<Decision, String>, StoreError> {
         let Some(rules) = &self.tenant.rules else {
-            return Ok(Ok((Decision::error(), Vec::new())));
+            return Ok(Ok(Decision::error()));
         };
         let query = self.query(store, action, on, circumstances, true).await?;
         Ok(query
@@ -209,7 +301,10 @@ impl Caller {
         store: &Store,
         action: Action,
         on: On,
-        Circumstances { context, mut named }: Circumstances,
+        Circumstances {
+            context: members,
+            mut named,
+        }: Circumstances,
         with_attributes: bool,
     ) -> Result<Query<'_>, StoreError> {
         named.push(self.principal.entity.entity.clone());
@@ -219,18 +314,23 @@ impl Caller {
             named.push(provider.entity);
         }
         let resource = self.resource(store, on, with_attributes, &mut named).await?;
-        let context = context.into_iter().map(|(name, value)| (name.into_owned(), value));
         Ok(Query {
             principal: &self.principal.entity.uid,
             action,
             resource,
-            // Only a doubled name or a call of an extension function can fail, and there are none.
-            context: Context::from_pairs(context).unwrap_or_else(|_| Context::empty()),
+            context: context(members),
             entities: named,
         })
     }
 
-    fn forbidden(&self, action: Action, decision: &Arc<Decision>) -> Refusal {
+    async fn forbidden(
+        &self,
+        store: &Store,
+        action: Action,
+        on: On,
+        decision: Arc<Decision>,
+        context: Map<String, Value>,
+    ) -> Result<Refusal, StoreError> {
         let lacks = (decision.verdict == Verdict::NotPermitted && !self.principal.scopes.contains(&action.scope()))
             .then_some(action.scope());
         tracing::info!(
@@ -241,11 +341,18 @@ impl Caller {
             rules = ?decision.rules,
             "refused by policy"
         );
-        Refusal::Forbidden {
+        let evaluation = Action::EvaluatePolicies;
+        let may_evaluate = self
+            .could(store, evaluation, On::Tenant, Circumstances::default)
+            .await?;
+        Ok(Refusal::Forbidden(Box::new(Forbidden {
             action,
-            decision: Arc::clone(decision),
+            decision,
             lacks,
-        }
+            may_evaluate,
+            on,
+            context,
+        })))
     }
 
     /// The resource's name, and its entity where rules can look at it.
@@ -311,7 +418,7 @@ impl Permit {
         Self {
             principal: Arc::new(principal),
             action,
-            decision: None,
+            grounds: None,
         }
     }
 
@@ -325,6 +432,17 @@ impl Permit {
     #[must_use]
     pub fn actor_id(&self) -> &str {
         &self.principal.actor_id
+    }
+
+    fn kept(&self, grounds: &Grounds) -> String {
+        json(&Kept {
+            resource: grounds.on.name(self.tenant()),
+            rule_ids: &grounds.decision.rules,
+            policy_ids: &grounds.decision.policy_ids,
+            policy_version: grounds.version,
+            scopes: &self.principal.scopes,
+            context: &grounds.context,
+        })
     }
 
     /// The audit entry and the event of a change in this tenant.
@@ -344,14 +462,22 @@ impl Permit {
             resource_type,
             resource_id,
             metadata: json(metadata),
-            reasoning: match &self.decision {
+            reasoning: match &self.grounds {
                 None => "done by an operator at the command line".into(),
-                Some(decision) => format!("permitted by {}", decision.rules.join(", ")),
+                Some(grounds) => format!("permitted by {}", grounds.decision.rules.join(", ")),
             },
+            decision: self.grounds.as_ref().map(|grounds| self.kept(grounds)),
             event_type,
             payload: json(payload),
         }
     }
+}
+
+/// Whether the audit entry of an action keeps the context. Those that are left out say who somebody is, and what they say
+/// is in the row that the entry names. Reading is not recorded at all.
+fn keeps_context(action: Action) -> bool {
+    let personal = matches!(action, Action::CreateUserIdentity | Action::CreateUser);
+    action.scope().changes() && !personal
 }
 
 /// As JSON. The values are structs of texts, numbers and ids, which cannot fail to be written.

@@ -126,4 +126,6 @@ ids! {
     PolicyId;
     /// The id of a rule of a policy.
     PolicyRuleId;
+    /// The id of a decision that is kept.
+    DecisionId;
 }

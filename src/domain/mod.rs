@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod caller;
+pub mod decision_log;
 pub mod evaluation;
 pub mod identity_providers;
 pub mod ids;

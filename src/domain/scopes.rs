@@ -69,6 +69,14 @@ scopes! {
     TenantsWrite = "tenants:write";
 }
 
+impl Scope {
+    /// Whether its operations change something.
+    #[must_use]
+    pub fn changes(self) -> bool {
+        self.as_str().ends_with(":write")
+    }
+}
+
 impl<'de> Deserialize<'de> for Scope {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     caller::Permit,
+    decision_log,
     ids::{TenantId, UserId},
     text::{Email, Name, RoleName},
 };
@@ -206,9 +207,12 @@ impl Change for DeleteUser {
     type Refusal = UserRefusal;
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, UserRefusal> {
+        let user = get(tx, &self.permit, self.id).await?;
+        decision_log::erase(tx, self.permit.tenant(), self.id, &user.email).await?;
         let deleted = user::Entity::delete_by_id((self.permit.tenant().0, self.id.0))
             .exec(tx.db)
             .await?;
+        // Another node may have done it meanwhile.
         if deleted.rows_affected == 0 {
             return Err(UserRefusal::NoUser);
         }

@@ -73,6 +73,8 @@ actions! {
     ExportPolicy = "exportPolicy" in PoliciesRead;
     GetPolicySchema = "getPolicySchema" in PoliciesRead;
     EvaluatePolicies = "evaluatePolicies" in PoliciesRead;
+    ListDecisions = "listDecisions" in PoliciesRead;
+    GetDecision = "getDecision" in PoliciesRead;
     ListPolicyRules = "listPolicyRules" in PoliciesRead;
     GetPolicyRule = "getPolicyRule" in PoliciesRead;
     CreatePolicyRule = "createPolicyRule" in PoliciesWrite;
@@ -89,5 +91,11 @@ actions! {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for Action {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }

@@ -66,6 +66,8 @@ pub struct Decision {
     pub notices: Vec<Arc<str>>,
     /// Where they stand.
     pub level: Option<DecidedAt>,
+    /// Of a no that was asked to be explained: the rules that forbid it, or those that came nearest to a yes.
+    pub explanations: Vec<Explanation>,
 }
 
 /// The level that decided.
@@ -77,6 +79,17 @@ pub enum DecidedAt {
     Priority(i32),
 }
 
+impl DecidedAt {
+    /// The priority; none where every tenant has the level.
+    #[must_use]
+    pub const fn priority(self) -> Option<i32> {
+        match self {
+            Self::Priority(priority) => Some(priority),
+            Self::BuiltIn => None,
+        }
+    }
+}
+
 impl Decision {
     const fn undetermined(verdict: Verdict) -> Self {
         Self {
@@ -85,6 +98,7 @@ impl Decision {
             policy_ids: Vec::new(),
             notices: Vec::new(),
             level: None,
+            explanations: Vec::new(),
         }
     }
 
@@ -169,15 +183,15 @@ pub fn decide(rules: &RuleSet, query: Query<'_>) -> Decision {
 
 /// Decides, and says of a no which rules came nearest to a yes.
 #[must_use]
-pub fn decide_and_explain(rules: &RuleSet, query: Query<'_>, effort: Effort) -> (Decision, Vec<Explanation>) {
+pub fn decide_and_explain(rules: &RuleSet, query: Query<'_>, effort: Effort) -> Decision {
     let action = query.action;
     match Asked::new(query) {
         Ok(asked) => {
-            let decision = decide_asked(rules, action, &asked);
-            let explanations = explain::explain(&decision, levels(rules, action), &asked, effort);
-            (decision, explanations)
+            let mut decision = decide_asked(rules, action, &asked);
+            decision.explanations = explain::explain(&decision, levels(rules, action), &asked, effort);
+            decision
         }
-        Err(error) => (failed(action, &error), Vec::new()),
+        Err(error) => failed(action, &error),
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Record {
     pub metadata: String,
     /// Which rules allowed it.
     pub reasoning: String,
+    /// The decision that allowed it, as JSON; none where nobody was asked.
+    pub decision: Option<String>,
     /// What kind of event it is, e.g. `identity.linked`.
     pub event_type: &'static str,
     /// What the event says, as JSON.

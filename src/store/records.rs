@@ -7,17 +7,19 @@ use sea_orm::{ActiveEnum as _, ConnectionTrait, DatabaseBackend, Statement};
 
 use super::{
     Record, StoreError, Tx,
-    rows::{json, texts, uuids},
+    rows::{json, optional_texts, texts, uuids},
 };
 use crate::clock;
 
 const POSTGRES: &str = "\
 WITH audit AS (
     INSERT INTO audit_log_entries
-        (tenant_id, id, actor_id, actor_type, action, resource_type, resource_id, metadata, reasoning, created_at)
-    SELECT tenant_id, id, actor_id, actor_type, action, resource_type, resource_id, metadata::jsonb, reasoning, $13
-    FROM UNNEST($1::uuid[], $2::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[])
-        AS record (tenant_id, id, actor_id, actor_type, action, resource_type, resource_id, metadata, reasoning)
+        (tenant_id, id, actor_id, actor_type, action, resource_type, resource_id, metadata, reasoning, decision, created_at)
+    SELECT tenant_id, id, actor_id, actor_type, action, resource_type, resource_id, metadata::jsonb, reasoning,
+        NULLIF(decision, '')::jsonb, $13
+    FROM UNNEST($1::uuid[], $2::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[],
+        $14::text[])
+        AS record (tenant_id, id, actor_id, actor_type, action, resource_type, resource_id, metadata, reasoning, decision)
 )
 INSERT INTO outbox_events (tenant_id, id, event_type, resource_type, resource_id, payload, created_at)
 SELECT tenant_id, id, event_type, resource_type, resource_id, payload::jsonb, $13
@@ -26,9 +28,9 @@ FROM UNNEST($1::uuid[], $3::uuid[], $11::text[], $7::text[], $8::uuid[], $12::te
 
 const SQLITE_AUDIT: &str = "\
 INSERT INTO audit_log_entries
-    (tenant_id, id, actor_id, actor_type, action, resource_type, resource_id, metadata, reasoning, created_at)
+    (tenant_id, id, actor_id, actor_type, action, resource_type, resource_id, metadata, reasoning, decision, created_at)
 SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-    unhex(value ->> 6), value ->> 7, value ->> 8, $2
+    unhex(value ->> 6), value ->> 7, value ->> 8, value ->> 9, $2
 FROM json_each($1)";
 
 const SQLITE_EVENTS: &str = "\
@@ -62,6 +64,7 @@ async fn insert_postgres(tx: &Tx<'_>, records: &[&Record]) -> Result<(), StoreEr
         texts(records.iter().map(|r| r.event_type.to_owned())),
         texts(records.iter().map(|r| r.payload.clone())),
         tx.now.0.into(),
+        optional_texts(records.iter().map(|r| r.decision.clone())),
     ];
     tx.db
         .execute_raw(Statement::from_sql_and_values(
@@ -87,6 +90,7 @@ async fn insert_sqlite(tx: &Tx<'_>, records: &[&Record]) -> Result<(), StoreErro
                 r.resource_id.simple(),
                 &r.metadata,
                 &r.reasoning,
+                &r.decision,
             )
         })
         .collect();

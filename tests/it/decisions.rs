@@ -4,6 +4,8 @@ use crate::harness::{Aka, Caller, Uuid, json, on_both_stores};
 
 on_both_stores![
     a_forbid_refuses_with_its_notice,
+    a_refusal_tells_who_may_read_rules_which_rule_and_why,
+    a_refusal_tells_others_only_what_they_can_do_about_it,
     github_accounts_can_be_kept_to_the_companys_domain,
     all_determining_forbids_are_heard,
     a_new_forbid_is_in_force_on_the_next_request,
@@ -41,6 +43,65 @@ async fn a_forbid_refuses_with_its_notice(aka: Aka) {
     assert_eq!(refusal.notices(), ["Not today."]);
     assert_eq!(refusal["details"]["action"], "getUser");
     acme.get("/v1/users").await.expect(200);
+}
+
+/// A rule that permits more than a scope does, and with a condition.
+const PERMIT_LINKING: &str = "permit(principal is ApiKey, action == Action::\"createUserIdentity\", resource) \
+    when { context has external_email && context.external_email like \"*@example.com\" && resource.name like \"A*\" };";
+
+async fn a_refusal_tells_who_may_read_rules_which_rule_and_why(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, github) = (acme.user().await, acme.provider("github").await);
+    let linking = acme.policy(3, PERMIT_LINKING).await;
+    let reading = acme.policy(5, FORBID_READING).await;
+    let author = acme.limited_to(&["users:read", "policies:read"]).await;
+
+    let forbidden = author.get(format!("/v1/users/{user}")).await.refused(403, "forbidden");
+    let details = &forbidden["details"];
+    assert_eq!(
+        (&details["kind"], &details["priority"], &details["matching_policy_ids"]),
+        (&json!("forbidden"), &json!(5), &json!([reading])),
+        "{forbidden}"
+    );
+    assert_eq!(details["matching_rule_ids"][0], details["explanations"][0]["rule_id"]);
+
+    let refusal = author.link(user, github, "583231").await.refused(403, "forbidden");
+    let details = &refusal["details"];
+    assert_eq!(
+        (&details["kind"], &details["missing_scope"]),
+        (&json!("not_permitted"), &json!("identities:write"))
+    );
+    let near = details["explanations"].as_array().expect("explanations");
+    let near = near.iter().find(|one| one["policy_id"] == json!(linking));
+    let clauses = near.map(|near| near["unsatisfied"].to_string()).unwrap_or_default();
+    assert!(clauses.contains("context has external_email"), "{refusal}");
+}
+
+async fn a_refusal_tells_others_only_what_they_can_do_about_it(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, github) = (acme.user().await, acme.provider("github").await);
+    acme.policy(3, PERMIT_LINKING).await;
+    acme.policy(5, FORBID_READING).await;
+    let bot = acme.limited_to(&["users:read"]).await;
+
+    let forbidden = bot.get(format!("/v1/users/{user}")).await.refused(403, "forbidden");
+    let expected = json!({ "action": "getUser", "kind": "forbidden", "priority": 5 });
+    assert_eq!(forbidden["details"], expected, "{forbidden}");
+    assert_eq!(forbidden.notices(), ["Not today."]);
+
+    let refusal = bot.link(user, github, "583231").await.refused(403, "forbidden");
+    let (details, text) = (&refusal["details"], refusal.text());
+    assert_eq!(
+        (&details["kind"], &details["missing_scope"]),
+        (&json!("not_permitted"), &json!("identities:write"))
+    );
+    assert!(
+        details["explanation"].as_str().is_some_and(|text| !text.is_empty()),
+        "{refusal}"
+    );
+    for secret in ["example.com", "A*", "rule_id", "policy_id", "like"] {
+        assert!(!text.contains(secret), "{secret}\n{refusal}");
+    }
 }
 
 async fn github_accounts_can_be_kept_to_the_companys_domain(aka: Aka) {

@@ -21,6 +21,7 @@ struct Things {
     key: Uuid,
     policy: Uuid,
     rule: Uuid,
+    decision: Uuid,
 }
 
 impl Things {
@@ -30,11 +31,14 @@ impl Things {
             .policy(0, "forbid(principal == User::\"nobody\", action, resource);")
             .await;
         let rules = tenant.get(format!("/v1/policies/{policy}/rules")).await.expect(200);
+        let limited = tenant.limited_to(&["users:read"]).await;
+        limited.get("/v1/policies").await.expect(403);
         Self {
             user,
             provider,
             identity: tenant.link(user, provider, "583231").await.expect(201).id(),
-            key: tenant.limited_to(&["users:read"]).await.key_id(),
+            key: limited.key_id(),
+            decision: tenant.decision(&limited).await.id(),
             policy,
             rule: rules.column("id")[0]
                 .as_str()
@@ -51,6 +55,7 @@ impl Things {
             "key" => self.key,
             "policy" => self.policy,
             "rule" => self.rule,
+            "decision" => self.decision,
             other => panic!("there are no things of the kind {other}"),
         };
         id.to_string()
@@ -140,7 +145,7 @@ async fn lists_show_nothing_of_another_tenant(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     Things::of(&other).await;
 
-    for list in ["listUsers", "listIdentityProviders", "listPolicies"] {
+    for list in ["listUsers", "listIdentityProviders", "listPolicies", "listDecisions"] {
         let listed = named(list).request(&acme).await.expect(200);
         assert_eq!(listed["data"], json!([]), "{listed}");
     }

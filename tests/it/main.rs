@@ -13,6 +13,7 @@ mod command_line;
 mod connections;
 mod crashes;
 mod credentials;
+mod decision_log;
 mod decisions;
 mod demo;
 mod identities;

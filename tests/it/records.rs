@@ -7,6 +7,7 @@ use crate::harness::{Aka, Answer, Caller, Uuid, Value, json, on_both_stores, row
 on_both_stores![
     every_change_leaves_one_audit_entry_and_one_event,
     the_records_of_a_link_say_who_did_what_to_what,
+    an_audit_entry_has_the_decision_that_allowed_it,
     what_changes_nothing_leaves_nothing,
     what_is_refused_leaves_nothing,
     erasing_a_user_leaves_no_personal_data_in_the_records,
@@ -153,6 +154,41 @@ async fn the_records_of_a_link_say_who_did_what_to_what(aka: Aka) {
     }
 }
 
+async fn an_audit_entry_has_the_decision_that_allowed_it(aka: Aka) {
+    let acme = aka.tenant().await;
+    let user = acme.user().await;
+    let rule = "permit(principal, action == Action::\"suspendUser\", resource) when { !context.active };";
+    let policy = acme.policy(1, rule).await;
+    let rules = acme.get(format!("/v1/policies/{policy}/rules")).await.expect(200);
+
+    acme.post(format!("/v1/users/{user}/suspend"))
+        .json(json!({ "active": false }))
+        .await
+        .expect(200);
+
+    let rows = aka.rows().await;
+    let entry = [("tenant_id", acme.tenant().into()), ("action", "suspendUser".into())];
+    let decisions: Vec<Value> = rows.column("audit_log_entries", "decision", &entry).await;
+    let [decision] = decisions.as_slice() else {
+        panic!("one entry, not {decisions:?}");
+    };
+    assert_eq!(
+        (
+            &decision["rule_ids"],
+            &decision["policy_ids"],
+            &decision["resource"],
+            &decision["context"]
+        ),
+        (
+            &json!(rules.column("id")),
+            &json!([policy]),
+            &json!(format!("user:{user}")),
+            &json!({ "active": false })
+        )
+    );
+    assert!(decision["policy_version"].is_i64(), "{decision}");
+}
+
 async fn what_changes_nothing_leaves_nothing(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
@@ -221,6 +257,7 @@ async fn erasing_a_user_leaves_no_personal_data_in_the_records(aka: Aka) {
     let of_tenant = [("tenant_id", acme.tenant().into())];
     let mut kept: Vec<Value> = rows.column("audit_log_entries", "metadata", &of_tenant).await;
     kept.extend(rows.column::<Value>("outbox_events", "payload", &of_tenant).await);
+    kept.extend(rows.column::<Value>("audit_log_entries", "decision", &of_tenant).await);
     let kept = json!(kept).to_string().to_lowercase();
     assert!(!kept.contains("lovelace"), "{kept}");
 }

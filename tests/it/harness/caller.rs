@@ -1,6 +1,6 @@
 //! Who calls: a credential, a tenant and a server, with requests that are written fluently.
 
-use std::{borrow::Borrow, fmt::Write as _, pin::Pin};
+use std::{borrow::Borrow, fmt::Write as _, pin::Pin, time::Duration};
 
 use reqwest::{
     Method,
@@ -9,7 +9,7 @@ use reqwest::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Aka, Answer, node::CLIENT, unique};
+use super::{Aka, Answer, eventually, node::CLIENT, unique};
 
 /// What a caller shows.
 #[derive(Clone)]
@@ -197,6 +197,19 @@ impl Caller {
             .await
             .expect(201);
         self.with_key(key["raw_key"].as_str().expect("a new key is shown"))
+    }
+
+    /// The newest decision on a request of somebody, once it is in the decision log.
+    pub async fn decision(&self, of: &Self) -> Answer {
+        let actor = of.key_id().to_string();
+        eventually(Duration::from_secs(5), "the refusal is in the log", async || {
+            let listed = self.get("/v1/decisions").query("actor_id", &actor).await.expect(200);
+            match listed["data"][0]["id"].as_str() {
+                Some(id) => Ok(self.get(format!("/v1/decisions/{id}")).await.expect(200)),
+                None => Err(listed),
+            }
+        })
+        .await
     }
 
     /// Makes a policy of one or more rules.

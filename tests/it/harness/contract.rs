@@ -205,6 +205,23 @@ const CAPABILITIES: Shape = &[
     ),
 ];
 
+const DECISION: Shape = &[
+    ("id", Kind::Uuid),
+    ("actor_id", Text),
+    ("actor_type", OneOf(&["api_key", "oidc", "scim", "system"])),
+    ("scopes", Texts),
+    ("action", Text),
+    ("resource", Text),
+    ("context", OrNull(&Object)),
+    ("kind", OneOf(&["forbidden", "not_permitted", "error"])),
+    ("priority", OrNull(&Number)),
+    ("matching_policy_ids", Texts),
+    ("matching_rule_ids", Texts),
+    ("notices", Texts),
+    ("policy_version", Number),
+    ("created_at", Time),
+];
+
 const HEALTH: Shape = &[("status", OneOf(&["ok"]))];
 
 /// What an operation answers when it has done what it was asked.
@@ -253,6 +270,8 @@ const SUCCESSES: &[(&str, &[u16], Success)] = &[
     ("reorderPolicies", &[204], Nothing),
     ("getPolicySchema", &[200], One(&[("cedar", Text), ("json", Object)])),
     ("evaluatePolicies", &[200], One(EVALUATION)),
+    ("listDecisions", &[200], Page(DECISION)),
+    ("getDecision", &[200], One(DECISION)),
     ("deletePolicy", &[204], Nothing),
     ("listPolicyRules", &[200], Page(POLICY_RULE)),
     ("createPolicyRule", &[201], One(POLICY_RULE)),

@@ -320,6 +320,14 @@ pub const OPERATIONS: &[Operation] = &[
             may_have("context", Object),
         ]),
     ),
+    operation("listDecisions", Method::GET, "/v1/decisions", "policies:read", None),
+    operation(
+        "getDecision",
+        Method::GET,
+        "/v1/decisions/{decision}",
+        "policies:read",
+        None,
+    ),
     operation(
         "deletePolicy",
         Method::DELETE,

@@ -1,0 +1,325 @@
+//! The decision log: every no of policy to a request, and every rule that could not be evaluated.
+//!
+//! A refusal must not wait for the database, and whoever is refused must not be able to fill the disk or to keep others
+//! from writing. So refusals gather in memory and are written beside the requests, those of a tenant together:
+//!
+//! * What waits is bounded, for each tenant and in all. What finds no room is dropped and counted, and the log of the
+//!   server tells how many.
+//! * What is kept is bounded for each tenant: the newest; the oldest go when newer ones come.
+//! * What waits when the server stops is written. When it is killed, up to [`WRITE_EVERY`] of refusals is lost.
+//!
+//! What a decision saw of a person (the address of an account, say) goes when the person is erased ([`erase`]).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use aka_entity::{
+    decision::{self, DecisionKind},
+    user,
+};
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Statement,
+    sea_query::{Expr, ExprTrait as _},
+};
+use uuid::Uuid;
+
+use super::{
+    caller::{Caller, Forbidden},
+    ids::{DecisionId, TenantId, UserId},
+};
+use crate::{
+    clock::{self, Timestamp},
+    policy::{Action, DecidedAt, Verdict},
+    store::{Applied, Change, Store, StoreError, Tx},
+};
+
+/// Decisions that are kept of a tenant.
+const MAX_KEPT: u32 = 10_000;
+/// How often what waits is written.
+const WRITE_EVERY: Duration = Duration::from_millis(500);
+/// Decisions of one tenant that may wait.
+const MAX_WAITING_OF_TENANT: usize = 128;
+/// Decisions of all tenants that may wait.
+const MAX_WAITING: usize = 1_024;
+/// Tenants whose decisions are written at a time.
+const TENANTS_AT_A_TIME: usize = 64;
+/// Bytes of a context that are kept. Contexts are made of what the contract limits to less; this is for those to come.
+const MAX_CONTEXT_BYTES: usize = 16 * 1024;
+
+/// What waits to be written.
+#[derive(Clone, Default)]
+pub struct DecisionLog {
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    of_tenants: HashMap<TenantId, Vec<decision::Model>>,
+    number: usize,
+    dropped: u64,
+}
+
+impl Waiting {
+    fn add(&mut self, tenant: TenantId, decision: decision::Model) {
+        let of_tenant = self.of_tenants.entry(tenant).or_default();
+        if self.number >= MAX_WAITING || of_tenant.len() >= MAX_WAITING_OF_TENANT {
+            self.dropped += 1;
+        } else {
+            of_tenant.push(decision);
+            self.number += 1;
+        }
+    }
+
+    /// The decisions of some tenants.
+    fn take(&mut self) -> Vec<(TenantId, Vec<decision::Model>)> {
+        let tenants: Vec<TenantId> = self.of_tenants.keys().take(TENANTS_AT_A_TIME).copied().collect();
+        let taken = tenants
+            .into_iter()
+            .filter_map(|tenant| Some((tenant, self.of_tenants.remove(&tenant)?)));
+        let taken: Vec<_> = taken.collect();
+        self.number -= taken.iter().map(|(_, decisions)| decisions.len()).sum::<usize>();
+        taken
+    }
+}
+
+impl DecisionLog {
+    /// Takes down that a caller was refused something.
+    pub fn note(&self, caller: &Caller, forbidden: &Forbidden) {
+        if let Some(decision) = of(caller, forbidden) {
+            self.waiting().add(caller.tenant_id(), decision);
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits, for ever.
+    pub async fn keep_writing(self, store: Store) {
+        loop {
+            tokio::time::sleep(WRITE_EVERY).await;
+            self.write(&store).await;
+        }
+    }
+
+    /// Writes what waits.
+    pub async fn write(&self, store: &Store) {
+        let dropped = std::mem::take(&mut self.waiting().dropped);
+        if dropped > 0 {
+            tracing::warn!(
+                decisions = dropped,
+                "more requests were refused than can be written down: these decisions are not in the log"
+            );
+        }
+        loop {
+            let taken = self.waiting().take();
+            if taken.is_empty() {
+                return;
+            }
+            let written = taken.into_iter().map(async |(tenant, decisions)| {
+                let number = decisions.len();
+                let outcome = store.write(WriteDecisions { tenant, decisions }).await;
+                (number, outcome)
+            });
+            for (decisions, outcome) in join_all(written).await {
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, decisions, "refused requests could not be written down");
+                }
+            }
+        }
+    }
+}
+
+/// What is kept of a refusal.
+fn of(caller: &Caller, forbidden: &Forbidden) -> Option<decision::Model> {
+    let Forbidden {
+        action,
+        decision,
+        on,
+        context,
+        ..
+    } = forbidden;
+    let kind = match decision.verdict {
+        Verdict::Permitted => return None,
+        Verdict::Forbidden => DecisionKind::Forbidden,
+        Verdict::NotPermitted => DecisionKind::NotPermitted,
+        Verdict::Error => DecisionKind::Error,
+    };
+    let text = serde_json::to_string(context).unwrap_or_default();
+    // PostgreSQL cannot store U+0000, not even in JSON.
+    let storable = text.len() <= MAX_CONTEXT_BYTES && !text.contains("\\u0000");
+    let tenant = caller.tenant_id();
+    let principal = &caller.principal;
+    Some(decision::Model {
+        tenant_id: tenant.0,
+        id: DecisionId::new().0,
+        actor_id: principal.actor_id.replace('\0', "\u{fffd}"),
+        actor_type: principal.actor_type,
+        scopes: principal.scopes.iter().map(|scope| scope.as_str()).collect(),
+        action: action.as_str().to_owned(),
+        resource: on.name(tenant),
+        kind,
+        priority: decision.level.and_then(DecidedAt::priority),
+        rule_ids: decision.rules.iter().map(String::as_str).collect(),
+        policy_ids: decision.policy_ids.iter().map(ToString::to_string).collect(),
+        notices: decision.notices.iter().map(AsRef::as_ref).collect(),
+        policy_version: caller.tenant.tenant.version,
+        context: storable.then(|| context.clone().into()),
+        created_at: clock::now().0,
+    })
+}
+
+/// Writes decisions of a tenant. No event and no audit entry: nothing was changed.
+struct WriteDecisions {
+    tenant: TenantId,
+    decisions: Vec<decision::Model>,
+}
+
+#[async_trait]
+impl Change for WriteDecisions {
+    type Done = ();
+    type Refusal = StoreError;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, StoreError> {
+        let there = users_there(tx, self.tenant, &self.decisions).await?;
+        let rows = self.decisions.iter().map(|decision| {
+            let mut row = decision.clone();
+            // A user who was erased while this waited must not leave anything in it.
+            if user_of(&row.resource).is_some_and(|user| !there.contains(&user)) {
+                row.context = None;
+            }
+            row.into_active_model()
+        });
+        decision::Entity::insert_many(rows)
+            .exec_without_returning(tx.db)
+            .await?;
+        let keep = "DELETE FROM decisions WHERE tenant_id = $1 AND id <= \
+                    (SELECT id FROM decisions WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
+        let values = [self.tenant.into(), i64::from(MAX_KEPT).into()];
+        let keep = Statement::from_sql_and_values(tx.db.get_database_backend(), keep, values);
+        tx.db.execute_raw(keep).await?;
+        Ok(Applied::unchanged(()))
+    }
+}
+
+/// The user of a resource's name.
+fn user_of(resource: &str) -> Option<Uuid> {
+    resource.strip_prefix("user:")?.parse().ok()
+}
+
+/// Which of the users that decisions are about there are.
+async fn users_there(tx: &Tx<'_>, tenant: TenantId, decisions: &[decision::Model]) -> Result<Vec<Uuid>, StoreError> {
+    let named: Vec<Uuid> = decisions
+        .iter()
+        .filter_map(|decision| user_of(&decision.resource))
+        .collect();
+    if named.is_empty() {
+        return Ok(named);
+    }
+    Ok(user::Entity::find()
+        .select_only()
+        .column(user::Column::Id)
+        .filter(user::COLUMN.tenant_id.eq(tenant.0))
+        .filter(user::COLUMN.id.is_in(named))
+        .into_tuple()
+        .all(tx.db)
+        .await?)
+}
+
+/// Forgets what decisions saw of a user: what was asked of them, what they asked for themselves, and who they were to be
+/// when somebody tried to create them.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn erase(tx: &Tx<'_>, tenant: TenantId, id: UserId, email: &str) -> Result<(), StoreError> {
+    let address = || Expr::cust("LOWER(context ->> 'email')");
+    // SQLite knows only the letters of ASCII in both cases.
+    let to_be_created = sea_orm::Condition::any()
+        .add(address().eq(email.to_lowercase()))
+        .add(address().eq(email));
+    let to_be_created = sea_orm::Condition::all()
+        .add(decision::COLUMN.action.eq(Action::CreateUser.as_str()))
+        .add(to_be_created);
+    decision::Entity::delete_many()
+        .filter(decision::COLUMN.tenant_id.eq(tenant.0))
+        .filter(
+            sea_orm::Condition::any()
+                .add(decision::COLUMN.resource.eq(format!("user:{id}")))
+                .add(decision::COLUMN.actor_id.eq(id.to_string()))
+                .add(to_be_created),
+        )
+        .exec(tx.db)
+        .await?;
+    Ok(())
+}
+
+/// Which decisions are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// On this action.
+    pub action: Option<Action>,
+    /// By this credential.
+    pub actor_id: Option<String>,
+    /// That came out so.
+    pub kind: Option<DecisionKind>,
+    /// Not before this time.
+    pub from: Option<Timestamp>,
+    /// Before this time.
+    pub to: Option<Timestamp>,
+}
+
+/// The decisions of a tenant, newest first, from a position down.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn list(
+    store: &Store,
+    tenant: TenantId,
+    wanted: &Wanted,
+    before: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<decision::Model>, StoreError> {
+    let mut query = decision::Entity::find().filter(decision::COLUMN.tenant_id.eq(tenant.0));
+    if let Some(action) = wanted.action {
+        query = query.filter(decision::COLUMN.action.eq(action.as_str()));
+    }
+    if let Some(actor_id) = &wanted.actor_id {
+        query = query.filter(decision::COLUMN.actor_id.eq(actor_id));
+    }
+    if let Some(kind) = wanted.kind {
+        query = query.filter(decision::Column::Kind.eq(kind));
+    }
+    if let Some(from) = wanted.from {
+        query = query.filter(decision::COLUMN.created_at.gte(from.0));
+    }
+    if let Some(to) = wanted.to {
+        query = query.filter(decision::COLUMN.created_at.lt(to.0));
+    }
+    if let Some(before) = before {
+        query = query.filter(decision::COLUMN.id.lt(before));
+    }
+    Ok(query
+        .order_by_desc(decision::Column::Id)
+        .limit(limit)
+        .all(store.reader())
+        .await?)
+}
+
+/// One decision.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find(store: &Store, tenant: TenantId, id: DecisionId) -> Result<Option<decision::Model>, StoreError> {
+    Ok(decision::Entity::find_by_id((tenant.0, id.0))
+        .one(store.reader())
+        .await?)
+}
