@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 use super::{
     api_keys::ApiKeysApi, capabilities::CapabilitiesApi, decision_log::DecisionLogApi, examples, health::HealthApi,
     identities::IdentitiesApi, identity_providers::IdentityProvidersApi, policies::PoliciesApi,
-    policy_evaluation::PolicyEvaluationApi, policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
+    policy_evaluation::PolicyEvaluationApi, policy_preview::PolicyPreviewApi, policy_rules::PolicyRulesApi,
+    tenants::TenantsApi, users::UsersApi,
 };
 
 const DESCRIPTION: &str = "\
@@ -43,6 +44,7 @@ pub fn service() -> OpenApiService<impl OpenApi, ()> {
         PoliciesApi,
         PolicyRulesApi,
         PolicyEvaluationApi,
+        PolicyPreviewApi,
         DecisionLogApi,
         ApiKeysApi,
         CapabilitiesApi,
@@ -276,16 +278,31 @@ fn headers() -> Value {
     })
 }
 
-/// The names of the schemas of requests' bodies.
+/// The names of the schemas of requests' bodies, and of what is in them.
 fn request_schemas(document: &Value) -> BTreeSet<String> {
     let operations = members(&document["paths"]).flat_map(|(_, item)| members(item));
-    let references = operations.filter_map(|(_, operation)| {
-        operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str()
-    });
-    references
-        .filter_map(|reference| reference.rsplit('/').next())
-        .map(str::to_owned)
-        .collect()
+    let mut names = BTreeSet::new();
+    for (_, operation) in operations {
+        references(&operation["requestBody"], document, &mut names);
+    }
+    names
+}
+
+/// The names of the schemas of objects to which a part of the document refers, and of those to which these refer.
+fn references(part: &Value, document: &Value, names: &mut BTreeSet<String>) {
+    if let Some(reference) = part["$ref"].as_str()
+        && let Some(name) = reference.strip_prefix("#/components/schemas/")
+    {
+        let schema = &document["components"]["schemas"][name];
+        if schema["type"] == "object" && names.insert(name.to_owned()) {
+            references(schema, document, names);
+        }
+    }
+    match part {
+        Value::Object(parts) => parts.values().for_each(|part| references(part, document, names)),
+        Value::Array(parts) => parts.iter().for_each(|part| references(part, document, names)),
+        _ => {}
+    }
 }
 
 /// Gives a header the name that it goes by.

@@ -1,6 +1,6 @@
 //! Every error that a caller can see: one enum of causes, from which status, code and message follow in one place.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
@@ -124,7 +124,7 @@ pub enum Error {
         reason: String,
     },
     InvalidRule {
-        field: &'static str,
+        field: Cow<'static, str>,
         error: RuleError,
     },
     Unauthenticated {

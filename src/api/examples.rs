@@ -122,6 +122,41 @@ pub fn of_schema(name: &str) -> Option<Value> {
                 "unsatisfied": [],
             }],
         }),
+        "PolicyChange" => json!({
+            "with": [{ "priority": 100, "cedar_policy_set": RULE }],
+            "last": 200,
+        }),
+        "PolicyPreview" => json!({
+            "examined": 200,
+            "changed": 1,
+            "undecidable": 0,
+            "complete": true,
+            "decisions": [{
+                "id": DECISION,
+                "source": "audit_log",
+                "actor_id": API_KEY,
+                "actor_type": "api_key",
+                "action": "createUserIdentity",
+                "resource": format!("user:{}", demo::USER),
+                "created_at": TIME,
+                "before": { "permitted": true, "kind": "permitted", "matching_rule_ids": ["identities:write"] },
+                "after": {
+                    "permitted": false,
+                    "kind": "forbidden",
+                    "matching_policy_ids": [],
+                    "matching_rule_ids": ["with/0/0"],
+                    "priority": 100,
+                    "reason": "Forbidden by with/0/0.",
+                    "notices": ["GitHub accounts must use an address of the company."],
+                },
+                "already": false,
+                "message": format!(
+                    "createUserIdentity on user:{} was permitted by identities:write. It would be forbidden: Forbidden by \
+                     with/0/0.",
+                    demo::USER
+                ),
+            }],
+        }),
         "Decision" => decision(),
         "Page_Decision" => page(&decision()),
         "Policy" => policy(),
@@ -162,7 +197,7 @@ pub fn of_parameter(path: &str, name: &str) -> Option<Value> {
 pub fn of_error(operation: &str, status: &str) -> Option<Value> {
     let error = match (status, operation) {
         ("400", "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule") => Error::InvalidRule {
-            field: "policy_text",
+            field: "policy_text".into(),
             error: RuleError {
                 message: "unrecognized action `Action::\"eatCake\"`".into(),
                 help: None,

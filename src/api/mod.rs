@@ -20,6 +20,7 @@ pub mod page;
 pub mod params;
 pub mod policies;
 pub mod policy_evaluation;
+pub mod policy_preview;
 pub mod policy_rules;
 pub mod tenants;
 pub mod timestamp;

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The greatest distance of a priority from 0.
-const MAX_PRIORITY: i32 = 1_000_000;
+pub(super) const MAX_PRIORITY: i32 = 1_000_000;
 
 /// A named set of Cedar rules.
 ///
@@ -168,7 +168,10 @@ fn too_long(statement: &str) -> Option<String> {
 /// The rules of a set of statements.
 fn split(set: &str) -> Result<Vec<NewRule>, Error> {
     const FIELD: &str = "cedar_policy_set";
-    let rules = parse_rules(set).map_err(|error| Error::InvalidRule { field: FIELD, error })?;
+    let rules = parse_rules(set).map_err(|error| Error::InvalidRule {
+        field: FIELD.into(),
+        error,
+    })?;
     if rules.len() as u64 > MAX_RULES_PER_POLICY {
         let reason = format!("has {} statements; {MAX_RULES_PER_POLICY} is the most", rules.len());
         return Err(Error::field(In::Body, FIELD, reason));

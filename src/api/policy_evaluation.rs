@@ -62,6 +62,29 @@ pub enum DecisionKind {
     Error,
 }
 
+impl From<Verdict> for DecisionKind {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Permitted => Self::Permitted,
+            Verdict::Forbidden => Self::Forbidden,
+            Verdict::NotPermitted => Self::NotPermitted,
+            Verdict::Error => Self::Error,
+        }
+    }
+}
+
+impl DecisionKind {
+    /// For a sentence: it was, or it would be ...
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Forbidden => "forbidden",
+            Self::NotPermitted => "not permitted",
+            Self::Error => "refused, as a rule could not be evaluated",
+        }
+    }
+}
+
 /// A clause of a rule that was not satisfied.
 #[derive(Debug, Object, Serialize)]
 pub struct UnsatisfiedClause {

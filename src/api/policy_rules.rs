@@ -279,7 +279,10 @@ impl PolicyRuleInput {
                 let reason = format!("has {} bytes; {MAX_RULE_BYTES} is the most", text.len());
                 return Err(Error::field(In::Body, field, reason));
             }
-            let rule = parse_rule(text).map_err(|error| Error::InvalidRule { field, error })?;
+            let rule = parse_rule(text).map_err(|error| Error::InvalidRule {
+                field: field.into(),
+                error,
+            })?;
             Ok(Statement::of(&rule, text))
         };
         let base = match (&self.policy_text, before) {

@@ -296,7 +296,8 @@ impl Caller {
             .map(|()| policy::decide_and_explain(rules, query, Effort::THOROUGH)))
     }
 
-    async fn query(
+    /// A question in the terms of policy, with what it may look at.
+    pub(super) async fn query(
         &self,
         store: &Store,
         action: Action,

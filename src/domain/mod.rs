@@ -10,6 +10,7 @@ mod jwks;
 pub mod jwks_client;
 pub mod linking;
 pub mod policies;
+pub mod preview;
 pub mod scopes;
 pub mod tenant_state;
 pub mod tenants;

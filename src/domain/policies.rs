@@ -66,6 +66,21 @@ pub async fn find_rule(
         .await?)
 }
 
+/// One rule, whichever policy it belongs to.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find_rule_of_any(
+    store: &Store,
+    tenant: TenantId,
+    id: PolicyRuleId,
+) -> Result<Option<policy_rule::Model>, StoreError> {
+    Ok(policy_rule::Entity::find_by_id((tenant.0, id.0))
+        .one(store.reader())
+        .await?)
+}
+
 /// The rules of a policy in their order, after an ordinal. None: the tenant has no such policy.
 ///
 /// # Errors

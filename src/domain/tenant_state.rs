@@ -72,6 +72,12 @@ impl TenantState {
         self.providers.get(&id)
     }
 
+    /// The policies that are in force with their rules, as they are stored.
+    #[must_use]
+    pub fn policies(&self) -> &[(policy::Model, Vec<policy_rule::Model>)] {
+        &self.source
+    }
+
     /// Every provider.
     pub fn identity_providers(&self) -> impl Iterator<Item = &Provider> {
         self.providers.values()

@@ -73,6 +73,7 @@ actions! {
     ExportPolicy = "exportPolicy" in PoliciesRead;
     GetPolicySchema = "getPolicySchema" in PoliciesRead;
     EvaluatePolicies = "evaluatePolicies" in PoliciesRead;
+    PreviewPolicies = "previewPolicies" in PoliciesRead;
     ListDecisions = "listDecisions" in PoliciesRead;
     GetDecision = "getDecision" in PoliciesRead;
     ListPolicyRules = "listPolicyRules" in PoliciesRead;

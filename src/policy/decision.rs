@@ -13,6 +13,7 @@ use super::{
 use crate::domain::ids::PolicyId;
 
 /// What is asked.
+#[derive(Clone)]
 pub struct Query<'a> {
     /// Who.
     pub principal: &'a EntityUid,

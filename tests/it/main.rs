@@ -27,6 +27,7 @@ mod parameters;
 mod policies;
 mod policy_editing;
 mod policy_evaluation;
+mod policy_preview;
 mod readme;
 mod records;
 mod requests;

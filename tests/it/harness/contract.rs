@@ -20,11 +20,12 @@ enum Kind {
     OneOf(&'static [&'static str]),
     Texts,
     Object,
+    Member(Shape),
     Each(Shape),
     OrNull(&'static Kind),
 }
 
-use Kind::{Each, Flag, Number, Object, OneOf, OrNull, Text, Texts, Time};
+use Kind::{Each, Flag, Member, Number, Object, OneOf, OrNull, Text, Texts, Time};
 
 /// The members of an object: these and no others, and none of them missing.
 type Shape = &'static [(&'static str, Kind)];
@@ -158,7 +159,7 @@ const RULE_WARNING: Shape = &[
 
 const EVALUATION: Shape = &[
     ("permitted", Flag),
-    ("kind", OneOf(&["permitted", "forbidden", "not_permitted", "error"])),
+    ("kind", KIND),
     ("matching_policy_ids", Texts),
     ("matching_rule_ids", Texts),
     ("priority", OrNull(&Number)),
@@ -222,6 +223,45 @@ const DECISION: Shape = &[
     ("created_at", Time),
 ];
 
+const KIND: Kind = OneOf(&["permitted", "forbidden", "not_permitted", "error"]);
+
+const PREVIEW: Shape = &[
+    ("examined", Number),
+    ("changed", Number),
+    ("undecidable", Number),
+    ("complete", Flag),
+    (
+        "decisions",
+        Each(&[
+            ("id", Kind::Uuid),
+            ("source", OneOf(&["decision_log", "audit_log"])),
+            ("actor_id", Text),
+            ("actor_type", OneOf(&["api_key", "oidc", "scim", "system"])),
+            ("action", Text),
+            ("resource", Text),
+            ("created_at", Time),
+            (
+                "before",
+                Member(&[("permitted", Flag), ("kind", KIND), ("matching_rule_ids", Texts)]),
+            ),
+            (
+                "after",
+                Member(&[
+                    ("permitted", Flag),
+                    ("kind", KIND),
+                    ("matching_policy_ids", Texts),
+                    ("matching_rule_ids", Texts),
+                    ("priority", OrNull(&Number)),
+                    ("reason", Text),
+                    ("notices", Texts),
+                ]),
+            ),
+            ("already", Flag),
+            ("message", Text),
+        ]),
+    ),
+];
+
 const HEALTH: Shape = &[("status", OneOf(&["ok"]))];
 
 /// What an operation answers when it has done what it was asked.
@@ -270,6 +310,7 @@ const SUCCESSES: &[(&str, &[u16], Success)] = &[
     ("reorderPolicies", &[204], Nothing),
     ("getPolicySchema", &[200], One(&[("cedar", Text), ("json", Object)])),
     ("evaluatePolicies", &[200], One(EVALUATION)),
+    ("previewPolicies", &[200], One(PREVIEW)),
     ("listDecisions", &[200], Page(DECISION)),
     ("getDecision", &[200], One(DECISION)),
     ("deletePolicy", &[204], Nothing),
@@ -420,6 +461,10 @@ fn check_value(value: &Value, kind: Kind, at: &str) -> Result<(), String> {
         Object => value.is_object(),
         OrNull(_) if value.is_null() => true,
         OrNull(kind) => return check_value(value, *kind, at),
+        Member(shape) => {
+            let object = value.as_object().ok_or_else(|| format!("{at} is not an object"))?;
+            return check_shape(object, shape, at);
+        }
         Each(shape) => {
             let rows = value.as_array().ok_or_else(|| format!("{at} is not an array"))?;
             let rows = rows

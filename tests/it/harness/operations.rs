@@ -61,13 +61,17 @@ pub enum Takes {
     Rule,
     /// Cedar statements.
     Rules,
-    /// Ids of things that are to be put into an order.
+    /// Policies that might be.
+    Candidates,
+    /// Ids of things.
     Order,
     /// A name of a certain form, of which this is one.
     Name(&'static str),
 }
 
-use Takes::{Email, Flag, Name, Number, Object, Order, ProviderType, Roles, Rule, Rules, Scopes, Slug, Text, Time};
+use Takes::{
+    Candidates, Email, Flag, Name, Number, Object, Order, ProviderType, Roles, Rule, Rules, Scopes, Slug, Text, Time,
+};
 
 const fn needs(name: &'static str, takes: Takes) -> Field {
     Field {
@@ -320,6 +324,19 @@ pub const OPERATIONS: &[Operation] = &[
             may_have("context", Object),
         ]),
     ),
+    operation(
+        "previewPolicies",
+        Method::POST,
+        "/v1/policies/preview",
+        "policies:read",
+        Some(&[
+            may_have("without_policy_ids", Order),
+            may_have("without_rule_ids", Order),
+            may_have("with_policy_ids", Order),
+            may_have("with", Candidates),
+            may_have("last", Number(1, 1000)),
+        ]),
+    ),
     operation("listDecisions", Method::GET, "/v1/decisions", "policies:read", None),
     operation(
         "getDecision",
@@ -500,6 +517,7 @@ impl Takes {
             Time => json!("2099-01-01T00:00:00Z"),
             ProviderType => json!("github"),
             Order => json!([]),
+            Candidates => json!([{ "cedar_policy_set": Rules.sample() }]),
             Name(name) => json!(name),
             Rule | Rules => json!("permit(principal, action == Action::\"getUser\", resource);"),
         }
@@ -598,6 +616,17 @@ impl Takes {
                 refused
             }
             Rules => refused_rules(),
+            Candidates => vec![
+                json!("x"),
+                json!({}),
+                json!([5]),
+                json!([{}]),
+                json!([{ "cedar_policy_set": 5 }]),
+                json!([{ "cedar_policy_set": "", "priority": 1_000_001 }]),
+                json!([{ "cedar_policy_set": "", "enabled": "yes" }]),
+                json!([{ "cedar_policy_set": "", "colour": "blue" }]),
+                json!(vec![json!({ "cedar_policy_set": "" }); 101]),
+            ],
             Order => vec![json!("x"), json!({}), json!(["x"]), json!([5]), json!([null])],
             Name(_) => vec![
                 json!(""),
