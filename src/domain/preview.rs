@@ -282,15 +282,17 @@ struct Known {
 
 impl Known {
     async fn read(store: &Store, tenant: TenantId, past: &[Past]) -> Result<Self, StoreError> {
-        let ids = |actor_type: ActorType| {
-            let of_type = past.iter().filter(move |past| past.actor_type == actor_type);
+        let ids = |of_users: bool| {
+            let of_type = past
+                .iter()
+                .filter(move |past| (past.actor_type == ActorType::Oidc) == of_users);
             let mut ids: Vec<Uuid> = of_type.filter_map(|past| past.actor_id.parse().ok()).collect();
             ids.sort_unstable();
             ids.dedup();
             ids
         };
         let mut principals = HashMap::new();
-        for some in ids(ActorType::ApiKey).chunks(IDS_PER_QUERY) {
+        for some in ids(false).chunks(IDS_PER_QUERY) {
             let keys = api_key::Entity::find()
                 .filter(api_key::COLUMN.tenant_id.eq(tenant.0))
                 .filter(api_key::COLUMN.id.is_in(some.iter().copied()))
@@ -309,7 +311,7 @@ impl Known {
                 principals.insert(principal.actor_id.clone(), Arc::new(principal));
             }
         }
-        for some in ids(ActorType::Oidc).chunks(IDS_PER_QUERY) {
+        for some in ids(true).chunks(IDS_PER_QUERY) {
             for user in users_of(store, tenant, some).await? {
                 // The scopes come with a token: those of one decision are not those of another.
                 for past in past.iter().filter(|past| past.actor_id == user.id.to_string()) {

@@ -52,33 +52,38 @@ pub(super) struct Clause {
     pub(super) can_fail: bool,
 }
 
-/// Takes a rule apart, in the order in which it is evaluated. None where Cedar cannot write it.
-pub(super) fn take_apart(rule: &Policy) -> Option<Vec<Clause>> {
+/// Takes a rule apart, in the order in which it is evaluated. None where it has more clauses than so many, or where Cedar
+/// cannot write it.
+pub(super) fn take_apart(rule: &Policy, most: usize) -> Option<Vec<Clause>> {
     let form = rule.to_json().ok()?;
     let any = json!({ "op": "All" });
-    let mut clauses = Vec::new();
-    for of in ["principal", "resource"] {
-        if form[of] != any {
-            let mut part = permit(&any, &[]);
-            part[of] = form[of].clone();
-            let mut clause = Clause::new(part, &Value::Null)?;
-            clause.paths.push(of.to_owned());
-            clause.of_resource = of == "resource";
-            clauses.push(clause);
-        }
-    }
+    let scopes = ["principal", "resource"].into_iter().filter(|of| form[*of] != any);
+    let mut conjuncts = Vec::new();
     for condition in form["conditions"].as_array().into_iter().flatten() {
-        let mut conjuncts = Vec::new();
+        let mut bodies = Vec::new();
         // What follows `unless` must not hold as a whole: it is not taken apart.
         if condition["kind"] == "when" {
-            split(&condition["body"], &mut conjuncts);
+            split(&condition["body"], &mut bodies);
         } else {
-            conjuncts.push(&condition["body"]);
+            bodies.push(&condition["body"]);
         }
-        for conjunct in conjuncts {
-            let condition = json!({ "kind": condition["kind"], "body": conjunct });
-            clauses.push(Clause::new(permit(&any, &[condition]), conjunct)?);
-        }
+        conjuncts.extend(bodies.into_iter().map(|body| (&condition["kind"], body)));
+    }
+    if scopes.clone().count() + conjuncts.len() > most {
+        return None;
+    }
+    let mut clauses = Vec::new();
+    for of in scopes {
+        let mut part = permit(&any, &[]);
+        part[of] = form[of].clone();
+        let mut clause = Clause::new(part, &Value::Null)?;
+        clause.paths.push(of.to_owned());
+        clause.of_resource = of == "resource";
+        clauses.push(clause);
+    }
+    for (kind, body) in conjuncts {
+        let condition = json!({ "kind": kind, "body": body });
+        clauses.push(Clause::new(permit(&any, &[condition]), body)?);
     }
     Some(clauses)
 }
@@ -208,7 +213,7 @@ mod tests {
             None,
             format!("permit(principal, action, resource is User) {conditions};"),
         );
-        take_apart(&rule.expect("a rule")).expect("it can be written")
+        take_apart(&rule.expect("a rule"), 10).expect("it can be written")
     }
 
     #[test]

@@ -87,10 +87,10 @@ pub(super) fn explain<'a>(
     }
 }
 
-/// The clauses of a rule that are not satisfied. None where there are more than are left to be asked.
+/// The clauses of a rule that are not satisfied. None where there are more than may still be asked.
 fn unsatisfied(rule: &Rule, asked: &Asked, left: &mut usize) -> Option<Vec<Clause>> {
-    let clauses = take_apart(&rule.statement).unwrap_or_default();
-    *left = left.checked_sub(clauses.len())?;
+    let clauses = take_apart(&rule.statement, *left)?;
+    *left -= clauses.len();
     Some(
         clauses
             .into_iter()

@@ -16,6 +16,7 @@ on_both_stores![
     a_refusal_on_one_node_is_in_the_log_of_the_other,
     what_waits_is_written_when_the_server_stops,
     nobody_fills_the_log_of_another_tenant_or_waits_for_it,
+    the_oldest_decisions_go_when_there_are_too_many,
     the_erasure_of_a_user_erases_what_decisions_saw_of_them,
 ];
 
@@ -304,6 +305,31 @@ async fn nobody_fills_the_log_of_another_tenant_or_waits_for_it(aka: Aka) {
         .count("decisions", &[("tenant_id", loud.tenant().into())])
         .await;
     assert!((1..=REFUSALS).contains(&kept), "{kept}");
+}
+
+async fn the_oldest_decisions_go_when_there_are_too_many(aka: Aka) {
+    /// What is kept.
+    const KEPT: usize = 10_000;
+    let (acme, other) = (aka.tenant().await, aka.tenant().await);
+    let reader = acme.limited_to(&["users:read"]).await;
+    for tenant in [&acme, &other] {
+        let reader = tenant.limited_to(&["users:read"]).await;
+        reader.get("/v1/policies").await.expect(403);
+        decisions(tenant, 1).await;
+    }
+    let rows = aka.rows().await;
+    rows.multiply("decisions", acme.tenant(), KEPT + 50).await;
+
+    reader.get("/v1/api-keys").await.expect(403);
+    acme.decision(&reader).await;
+
+    assert_eq!(
+        rows.count("decisions", &[("tenant_id", acme.tenant().into())]).await,
+        KEPT
+    );
+    let newest = acme.get("/v1/decisions").query("limit", "2").await.expect(200);
+    assert_eq!(newest.column("action"), [json!("listApiKeys"), json!("listPolicies")]);
+    decisions(&other, 1).await;
 }
 
 async fn the_erasure_of_a_user_erases_what_decisions_saw_of_them(aka: Aka) {

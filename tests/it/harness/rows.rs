@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, QueryResult, TryGetable,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, QueryResult, Statement, TryGetable,
     sea_query::{Alias, Expr, ExprTrait as _, Order, Query, SelectStatement, Value},
 };
 
@@ -57,6 +57,47 @@ impl<'a> Rows<'a> {
         rows.iter()
             .map(|row| row.try_get_by_index(0).expect("a text"))
             .collect()
+    }
+
+    /// Makes so many copies of the rows of a tenant, with ids that are older than any other.
+    pub async fn multiply(&self, table: &str, tenant: uuid::Uuid, times: usize) {
+        let backend = self.db.get_database_backend();
+        let columns = self.columns(table).await;
+        let others: Vec<&str> = columns
+            .iter()
+            .map(String::as_str)
+            .filter(|column| !["tenant_id", "id"].contains(column))
+            .collect();
+        let others = others.join(", ");
+        let (numbers, id) = match backend {
+            DbBackend::Postgres => (
+                format!("generate_series(1, {times}) AS numbers (n)"),
+                "('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid",
+            ),
+            _ => (
+                format!(
+                    "(WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {times}) \
+                     SELECT n FROM numbers)"
+                ),
+                "unhex(printf('%032x', n))",
+            ),
+        };
+        let sql = format!(
+            "INSERT INTO {table} (tenant_id, id, {others}) SELECT tenant_id, {id}, {others} FROM {table}, {numbers} \
+             WHERE tenant_id = $1"
+        );
+        let statement = Statement::from_sql_and_values(backend, sql, [tenant.into()]);
+        self.db
+            .execute_raw(statement)
+            .await
+            .expect("rows like those that are there");
+    }
+
+    async fn columns(&self, table: &str) -> Vec<String> {
+        let mut query = Query::select();
+        query.from(Alias::new(table)).expr(Expr::cust("*")).limit(1);
+        let rows = self.all(&query).await;
+        rows.first().map(QueryResult::column_names).expect("a row")
     }
 
     async fn all(&self, query: &SelectStatement) -> Vec<QueryResult> {
