@@ -159,7 +159,7 @@ impl Provider {
 
 /// Arranges stored rules. None where one cannot be read: it was checked when it was stored, so that the schema or
 /// Cedar has changed since, or somebody has changed the row by hand.
-fn arrange(tenant: TenantId, source: &[(policy::Model, Vec<policy_rule::Model>)]) -> Option<RuleSet> {
+pub(crate) fn arrange(tenant: TenantId, source: &[(policy::Model, Vec<policy_rule::Model>)]) -> Option<RuleSet> {
     let mut levels: Vec<Level> = Vec::new();
     for (policy, rules) in source {
         for row in rules {

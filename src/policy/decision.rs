@@ -204,31 +204,41 @@ pub(super) fn levels(rules: &RuleSet, action: Action) -> impl Iterator<Item = &S
 
 fn decide_asked(rules: &RuleSet, action: Action, asked: &Asked) -> Decision {
     levels(rules, action)
-        .find_map(|level| decide_level(level, &asked.request, &asked.entities))
+        .find_map(|level| decide_level(level, asked))
         .unwrap_or(Decision::undetermined(Verdict::NotPermitted))
 }
 
-/// The decision of one level, where it makes one.
-fn decide_level(level: &Slice, asked: &Request, known: &Entities) -> Option<Decision> {
-    let response = Authorizer::new().is_authorized(asked, &level.set, known);
-    if let Some(error) = response.diagnostics().errors().next() {
-        // Cedar skips a rule that it cannot evaluate, a forbid too. Here that is a no.
-        tracing::warn!(%error, "a rule could not be evaluated, so that the request is refused");
-        return Some(Decision::undetermined(Verdict::Error));
+/// The decision of one level, where it makes one. What its groups answer is put together as Cedar does it with rules: a
+/// forbid outweighs every permit.
+fn decide_level(level: &Slice, asked: &Asked) -> Option<Decision> {
+    let (request, entities) = (&asked.request, &asked.entities);
+    let (principal, resource) = (request.principal()?, request.resource()?);
+    let mut verdict = None;
+    let mut determining = Vec::new();
+    for set in level.reached(principal, resource, entities) {
+        let response = Authorizer::new().is_authorized(request, set, entities);
+        if let Some(error) = response.diagnostics().errors().next() {
+            // Cedar skips a rule that it cannot evaluate, a forbid too. Here that is a no.
+            tracing::warn!(%error, "a rule could not be evaluated, so that the request is refused");
+            return Some(Decision::undetermined(Verdict::Error));
+        }
+        let mut satisfied = response.diagnostics().reason().peekable();
+        if satisfied.peek().is_none() {
+            continue;
+        }
+        let said = match response.decision() {
+            cedar_policy::Decision::Allow => Verdict::Permitted,
+            cedar_policy::Decision::Deny => Verdict::Forbidden,
+        };
+        match (verdict, said) {
+            (Some(Verdict::Forbidden), Verdict::Permitted) => continue,
+            (Some(Verdict::Permitted), Verdict::Forbidden) => determining.clear(),
+            _ => {}
+        }
+        verdict = Some(said);
+        determining.extend(satisfied.filter_map(|id| level.rules.get(id)));
     }
-    let determining: Vec<_> = response
-        .diagnostics()
-        .reason()
-        .filter_map(|id| level.rules.get(id))
-        .collect();
-    if determining.is_empty() {
-        return None;
-    }
-    let verdict = match response.decision() {
-        cedar_policy::Decision::Allow => Verdict::Permitted,
-        cedar_policy::Decision::Deny => Verdict::Forbidden,
-    };
-    let mut decision = Decision::undetermined(verdict);
+    let mut decision = Decision::undetermined(verdict?);
     decision.level = Some(level.priority.map_or(DecidedAt::BuiltIn, DecidedAt::Priority));
     for rule in determining {
         decision.rules.push(rule.statement.id().to_string());
@@ -236,6 +246,8 @@ fn decide_level(level: &Slice, asked: &Request, known: &Entities) -> Option<Deci
         decision.notices.extend(rule.notice.clone());
     }
     decision.rules.sort();
+    // A rule that names an action and its group is in the groups of both.
+    decision.rules.dedup();
     decision.policy_ids.sort();
     decision.policy_ids.dedup();
     decision.notices.sort();

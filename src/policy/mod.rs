@@ -7,9 +7,9 @@
 //! 2. the tenant's own policies, one level for each priority;
 //! 3. the built-in level `scopes`, which lets a credential do what its scopes say.
 //!
-//! Nothing is parsed while a request waits. A tenant's rules are parsed and sliced by action when they are read
-//! ([`rules`]), so that a decision evaluates only rules that can apply to its action; the entities of a credential
-//! are built when it is first seen ([`entities`]).
+//! Nothing is parsed while a request waits. A tenant's rules are parsed when they are read, and sliced by what they name
+//! as action, principal and resource ([`rules`], [`groups`]), so that a decision evaluates only rules that can apply to
+//! it; the entities of a credential are built when it is first seen ([`entities`]).
 
 pub mod action;
 mod capabilities;
@@ -17,6 +17,9 @@ mod clauses;
 mod decision;
 pub mod entities;
 mod explain;
+mod groups;
+#[cfg(test)]
+mod properties;
 pub mod rules;
 pub mod schema;
 pub mod statement;

@@ -1,13 +1,17 @@
 //! Rules: checking the text of one, and arranging many so that a decision looks only at those that can apply.
 
-use std::{collections::HashMap, sync::Arc};
-
-use cedar_policy::{
-    ActionConstraint, Effect, ParseErrors, Policy, PolicyId, PolicySet, ResourceConstraint, ValidationMode,
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
 };
 
-use super::{action::Action, schema::VALIDATOR, statement::conditions};
-use crate::domain::{ids, text::Description};
+use cedar_policy::{
+    ActionConstraint, Effect, Entities, EntityUid, ParseErrors, Policy, PolicyId, PolicySet, ResourceConstraint,
+    ValidationMode,
+};
+
+use super::{action::Action, groups::Groups, schema::VALIDATOR, statement::conditions};
+use crate::domain::{ids, scopes::Scope, text::Description};
 
 /// The greatest length of a rule in bytes. Room for lists of names; what is longer belongs into roles and groups.
 pub const MAX_RULE_BYTES: usize = 16 * 1024;
@@ -197,11 +201,15 @@ fn check_size(text: &str) -> Result<(), RuleError> {
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// The statement; its id is the rule's.
-    pub statement: Policy,
+    pub statement: Arc<Policy>,
     /// The policy that it belongs to; built-in rules belong to none.
     pub policy_id: Option<ids::PolicyId>,
     /// What the caller reads.
     pub notice: Option<Arc<str>>,
+    /// Whether the rule looks at attributes or groups of the resource, so that they must be read before a decision.
+    needs_resource: bool,
+    /// Whether the rule looks at nothing but who acts.
+    only_principal: bool,
 }
 
 impl Rule {
@@ -213,51 +221,44 @@ impl Rule {
         policy_id: ids::PolicyId,
         notice: Option<&str>,
     ) -> Self {
-        Self {
-            notice: notice.or_else(|| statement.annotation("notice")).map(Arc::from),
-            statement: statement.new_id(PolicyId::new(rule_id.to_string())),
-            policy_id: Some(policy_id),
-        }
+        Self::new(statement, &rule_id.to_string(), Some(policy_id), notice)
     }
 
     /// A built-in rule: its id and notice are annotations.
     #[must_use]
     pub fn builtin(statement: &Policy) -> Self {
+        Self::new(statement, statement.annotation("id").unwrap_or_default(), None, None)
+    }
+
+    fn new(statement: &Policy, id: &str, policy_id: Option<ids::PolicyId>, notice: Option<&str>) -> Self {
+        let text = statement.to_cedar().unwrap_or_else(|| statement.to_string());
+        let conditions = conditions(&text).unwrap_or_default();
+        let (on_resource, on_context) = (conditions.contains("resource"), conditions.contains("context"));
+        let resource = statement.resource_constraint();
+        let in_group = matches!(resource, ResourceConstraint::In(_) | ResourceConstraint::IsIn(..));
         Self {
-            statement: statement.new_id(PolicyId::new(statement.annotation("id").unwrap_or_default())),
-            policy_id: None,
-            notice: statement.annotation("notice").map(Arc::from),
+            notice: notice.or_else(|| statement.annotation("notice")).map(Arc::from),
+            statement: Arc::new(statement.new_id(PolicyId::new(id))),
+            policy_id,
+            needs_resource: in_group || on_resource,
+            only_principal: resource == ResourceConstraint::Any && !on_resource && !on_context,
         }
     }
 
-    /// Whether the rule can apply to an action.
-    fn concerns(&self, action: Action) -> bool {
-        let names = |name: &cedar_policy::EntityUid| {
-            let id = name.id().unescaped();
-            id == action.as_str() || id == action.scope().as_str()
-        };
+    /// What the rule names as action.
+    fn named(&self) -> HashSet<Named> {
+        let id = |name: &EntityUid| name.id().unescaped().to_owned();
         match self.statement.action_constraint() {
-            ActionConstraint::Any => true,
-            ActionConstraint::Eq(name) => name.id().unescaped() == action.as_str(),
-            ActionConstraint::In(list) => list.iter().any(names),
+            ActionConstraint::Any => HashSet::from([Named::Nothing]),
+            ActionConstraint::Eq(name) => id(&name).parse().map(Named::Action).into_iter().collect(),
+            ActionConstraint::In(names) => {
+                let action_or_group = |name| {
+                    let id = id(name);
+                    id.parse().map(Named::Action).or_else(|_| id.parse().map(Named::Group))
+                };
+                names.iter().flat_map(action_or_group).collect()
+            }
         }
-    }
-
-    /// Whether the rule looks at attributes or groups of the resource, so that they must be read before a decision.
-    fn needs_resource(&self) -> bool {
-        let in_group = matches!(
-            self.statement.resource_constraint(),
-            ResourceConstraint::In(_) | ResourceConstraint::IsIn(..)
-        );
-        let text = self.statement.to_cedar().unwrap_or_else(|| self.statement.to_string());
-        in_group || conditions(&text).is_some_and(|conditions| conditions.contains("resource"))
-    }
-
-    /// Whether the rule looks at nothing but who acts.
-    fn looks_only_at_principal(&self) -> bool {
-        let text = self.statement.to_cedar().unwrap_or_else(|| self.statement.to_string());
-        let elsewhere = |conditions: String| conditions.contains("resource") || conditions.contains("context");
-        self.statement.resource_constraint() == ResourceConstraint::Any && !conditions(&text).is_some_and(elsewhere)
     }
 }
 
@@ -273,10 +274,10 @@ pub struct Level {
 pub struct Slice {
     /// The priority of the level; absent for a built-in level.
     pub priority: Option<i32>,
-    /// For Cedar.
-    pub set: PolicySet,
-    /// What is known of each rule beside its statement.
-    pub rules: HashMap<PolicyId, Rule>,
+    /// The rules, by their ids.
+    pub rules: BTreeMap<PolicyId, Rule>,
+    /// The same for Cedar.
+    groups: Vec<Arc<Groups>>,
 }
 
 /// Levels of rules, sliced by action: for each action its levels, from the highest down, without the empty ones.
@@ -290,27 +291,18 @@ impl RuleSet {
     /// Arranges levels, which come from the highest down.
     #[must_use]
     pub fn new(levels: &[Level]) -> Self {
-        let mut slices = Vec::with_capacity(Action::ALL.len());
-        let mut needs_resource = Vec::with_capacity(Action::ALL.len());
-        let mut only_principal = Vec::with_capacity(Action::ALL.len());
-        for action in Action::ALL {
-            let of_action: Vec<Slice> = levels.iter().filter_map(|level| Slice::new(level, *action)).collect();
-            only_principal.push(
-                of_action
-                    .iter()
-                    .all(|slice| slice.rules.values().all(Rule::looks_only_at_principal)),
-            );
-            needs_resource.push(
-                of_action
-                    .iter()
-                    .any(|slice| slice.rules.values().any(Rule::needs_resource)),
-            );
-            slices.push(of_action);
-        }
+        let levels: Vec<Sorted<'_>> = levels.iter().map(Sorted::new).collect();
+        let of_action = |action: &Action| levels.iter().filter_map(|level| level.slice(*action)).collect();
+        let slices: Vec<Vec<Slice>> = Action::ALL.iter().map(of_action).collect();
+        let rules = |slices: &[Slice], what: fn(&Rule) -> bool| -> Vec<bool> {
+            slices.iter().flat_map(|slice| slice.rules.values()).map(what).collect()
+        };
+        let needs_resource = |slices: &Vec<Slice>| rules(slices, |rule| rule.needs_resource).contains(&true);
+        let only_principal = |slices: &Vec<Slice>| !rules(slices, |rule| rule.only_principal).contains(&false);
         Self {
+            needs_resource: slices.iter().map(needs_resource).collect(),
+            only_principal: slices.iter().map(only_principal).collect(),
             slices,
-            needs_resource,
-            only_principal,
         }
     }
 
@@ -335,19 +327,72 @@ impl RuleSet {
 }
 
 impl Slice {
-    fn new(level: &Level, action: Action) -> Option<Self> {
-        let mut set = PolicySet::new();
-        let mut rules = HashMap::new();
-        for rule in level.rules.iter().filter(|rule| rule.concerns(action)) {
-            // Ids are unique: primary keys of the rules' table, or checked by the test of the built-in ones.
-            if set.add(rule.statement.clone()).is_ok() {
-                rules.insert(rule.statement.id().clone(), rule.clone());
+    /// The sets of rules that can apply to a principal and a resource.
+    pub(super) fn reached<'a>(
+        &'a self,
+        principal: &EntityUid,
+        resource: &EntityUid,
+        entities: &Entities,
+    ) -> impl Iterator<Item = &'a PolicySet> {
+        let groups = self.groups.iter();
+        groups.flat_map(move |groups| groups.reached(principal, resource, entities))
+    }
+}
+
+/// What a rule names as action.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Named {
+    Nothing,
+    Action(Action),
+    Group(Scope),
+}
+
+impl Named {
+    /// What a rule must name one of to concern an action.
+    fn concerning(action: Action) -> [Self; 3] {
+        [Self::Nothing, Self::Action(action), Self::Group(action.scope())]
+    }
+}
+
+/// The rules of a level by what they name as action. The actions share them: a rule for every action is kept once.
+struct Sorted<'a> {
+    priority: Option<i32>,
+    rules: HashMap<Named, Vec<&'a Rule>>,
+    groups: HashMap<Named, Arc<Groups>>,
+}
+
+impl<'a> Sorted<'a> {
+    fn new(level: &'a Level) -> Self {
+        let mut rules: HashMap<Named, Vec<&'a Rule>> = HashMap::new();
+        for rule in &level.rules {
+            for named in rule.named() {
+                rules.entry(named).or_default().push(rule);
             }
         }
-        (!rules.is_empty()).then_some(Self {
+        let groups = rules
+            .iter()
+            .map(|(named, rules)| (*named, Arc::new(Groups::new(rules))));
+        Self {
             priority: level.priority,
-            set,
+            groups: groups.collect(),
             rules,
+        }
+    }
+
+    fn slice(&self, action: Action) -> Option<Slice> {
+        let named = Named::concerning(action);
+        let rules = named.iter().filter_map(|named| self.rules.get(named)).flatten();
+        let rules: BTreeMap<_, _> = rules
+            .map(|rule| (rule.statement.id().clone(), (*rule).clone()))
+            .collect();
+        (!rules.is_empty()).then(|| Slice {
+            priority: self.priority,
+            rules,
+            groups: named
+                .iter()
+                .filter_map(|named| self.groups.get(named))
+                .cloned()
+                .collect(),
         })
     }
 }

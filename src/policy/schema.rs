@@ -14,7 +14,8 @@ use crate::domain::scopes::Scope;
 
 /// The schema as its authors wrote it.
 pub const SCHEMA_TEXT: &str = include_str!("../../spec/aka.cedarschema");
-const BUILTIN_TEXT: &str = include_str!("../../spec/builtin.cedar");
+/// The rules that every tenant has, as their authors wrote them.
+pub(super) const BUILTIN_TEXT: &str = include_str!("../../spec/builtin.cedar");
 
 /// The schema.
 pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| match Schema::from_cedarschema_str(SCHEMA_TEXT) {

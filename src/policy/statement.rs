@@ -42,6 +42,30 @@ pub enum Scope {
     IsIn(EntityTypeName, EntityUid),
 }
 
+impl From<PrincipalConstraint> for Scope {
+    fn from(constraint: PrincipalConstraint) -> Self {
+        match constraint {
+            PrincipalConstraint::Any => Self::Any,
+            PrincipalConstraint::Eq(entity) => Self::Eq(entity),
+            PrincipalConstraint::In(entity) => Self::In(entity),
+            PrincipalConstraint::Is(of_type) => Self::Is(of_type),
+            PrincipalConstraint::IsIn(of_type, entity) => Self::IsIn(of_type, entity),
+        }
+    }
+}
+
+impl From<ResourceConstraint> for Scope {
+    fn from(constraint: ResourceConstraint) -> Self {
+        match constraint {
+            ResourceConstraint::Any => Self::Any,
+            ResourceConstraint::Eq(entity) => Self::Eq(entity),
+            ResourceConstraint::In(entity) => Self::In(entity),
+            ResourceConstraint::Is(of_type) => Self::Is(of_type),
+            ResourceConstraint::IsIn(of_type, entity) => Self::IsIn(of_type, entity),
+        }
+    }
+}
+
 /// A constraint on the action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ActionScope {
@@ -64,25 +88,13 @@ impl Statement {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
             effect: rule.effect(),
-            principal: match rule.principal_constraint() {
-                PrincipalConstraint::Any => Scope::Any,
-                PrincipalConstraint::Eq(entity) => Scope::Eq(entity),
-                PrincipalConstraint::In(entity) => Scope::In(entity),
-                PrincipalConstraint::Is(of_type) => Scope::Is(of_type),
-                PrincipalConstraint::IsIn(of_type, entity) => Scope::IsIn(of_type, entity),
-            },
+            principal: rule.principal_constraint().into(),
             action: match rule.action_constraint() {
                 ActionConstraint::Any => ActionScope::Any,
                 ActionConstraint::Eq(action) => ActionScope::Eq(id(&action)),
                 ActionConstraint::In(actions) => ActionScope::In(actions.iter().map(id).collect()),
             },
-            resource: match rule.resource_constraint() {
-                ResourceConstraint::Any => Scope::Any,
-                ResourceConstraint::Eq(entity) => Scope::Eq(entity),
-                ResourceConstraint::In(entity) => Scope::In(entity),
-                ResourceConstraint::Is(of_type) => Scope::Is(of_type),
-                ResourceConstraint::IsIn(of_type, entity) => Scope::IsIn(of_type, entity),
-            },
+            resource: rule.resource_constraint().into(),
             conditions: conditions(text),
         }
     }
@@ -110,8 +122,14 @@ impl Statement {
             .conditions
             .as_ref()
             .map_or_else(String::new, |conditions| format!("\n{conditions}"));
+        // Conditions may end with a comment, which must not swallow the end of the statement.
+        let end = if conditions.rsplit('\n').next().is_some_and(|line| line.contains("//")) {
+            "\n;"
+        } else {
+            ";"
+        };
         let annotations = annotations.concat();
-        format!("{annotations}{effect} (\n  {principal},\n  {action},\n  {resource}\n){conditions};")
+        format!("{annotations}{effect} (\n  {principal},\n  {action},\n  {resource}\n){conditions}{end}")
     }
 }
 
