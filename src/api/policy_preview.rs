@@ -1,7 +1,6 @@
 //! What would a change of policies change? For those who are about to make it.
 
 use aka_entity::policy_rule;
-use cedar_policy::PolicyId as CedarPolicyId;
 use poem_openapi::{Enum, Object, OpenApi};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -244,11 +243,8 @@ fn checked_policy(policy: &CandidatePolicy, within: &str, number: usize) -> Resu
         field: member("cedar_policy_set").into(),
         error,
     })?;
-    let rules = rules.iter().enumerate().map(|(statement, rule)| Rule {
-        statement: rule.new_id(CedarPolicyId::new(format!("{within}/{number}/{statement}"))),
-        policy_id: None,
-        notice: rule.annotation("notice").map(Into::into),
-    });
+    let rules = rules.iter().enumerate();
+    let rules = rules.map(|(place, rule)| Rule::candidate(rule, &format!("{within}/{number}/{place}")));
     Ok(policy.enabled.unwrap_or(true).then(|| (priority, rules.collect())))
 }
 

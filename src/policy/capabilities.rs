@@ -424,14 +424,8 @@ mod tests {
                 refused += 1;
                 continue;
             };
-            let rules = rules.iter().enumerate().map(|(number, rule)| {
-                let id = PolicyId::new(format!("rule {number}"));
-                Rule {
-                    statement: rule.new_id(id),
-                    policy_id: None,
-                    notice: None,
-                }
-            });
+            let rules = rules.iter().enumerate();
+            let rules = rules.map(|(number, rule)| Rule::candidate(rule, &format!("rule {number}")));
             let mut levels = [2, 1].map(|priority| Level {
                 priority: Some(priority),
                 rules: Vec::new(),

@@ -230,6 +230,12 @@ impl Rule {
         Self::new(statement, statement.annotation("id").unwrap_or_default(), None, None)
     }
 
+    /// A rule that is tried and belongs to no policy yet.
+    #[must_use]
+    pub fn candidate(statement: &Policy, id: &str) -> Self {
+        Self::new(statement, id, None, None)
+    }
+
     fn new(statement: &Policy, id: &str, policy_id: Option<ids::PolicyId>, notice: Option<&str>) -> Self {
         let text = statement.to_cedar().unwrap_or_else(|| statement.to_string());
         let conditions = conditions(&text).unwrap_or_default();

@@ -227,7 +227,6 @@ async fn conditions_cannot_bring_a_second_statement(aka: Aka) {
     for conditions in [
         "when { true }; permit(principal, action, resource)",
         "; permit(principal, action, resource)",
-        "when { true } // ",
         ")",
     ] {
         let parts = json!({ "effect": "forbid", "action_scope_type": "eq", "action_ids": ["getUser"], "conditions": conditions });
@@ -238,6 +237,10 @@ async fn conditions_cannot_bring_a_second_statement(aka: Aka) {
         acme.get(&rules).await.expect(200).column("policy_text"),
         [json!(PERMIT)]
     );
+    // A comment at their end does not swallow the end of the statement.
+    let parts = json!({ "effect": "forbid", "action_scope_type": "eq", "action_ids": ["getUser"], "conditions": "when { true } // always" });
+    let rule = acme.post(&rules).json(parts).await.expect(201);
+    assert_eq!(rule.body["conditions"], "when { true } // always", "{rule}");
 }
 
 async fn a_rule_is_changed_by_its_parts(aka: Aka) {
