@@ -240,7 +240,7 @@ async fn conditions_cannot_bring_a_second_statement(aka: Aka) {
     // A comment at their end does not swallow the end of the statement.
     let parts = json!({ "effect": "forbid", "action_scope_type": "eq", "action_ids": ["getUser"], "conditions": "when { true } // always" });
     let rule = acme.post(&rules).json(parts).await.expect(201);
-    assert_eq!(rule.body["conditions"], "when { true } // always", "{rule}");
+    assert_eq!(rule.json["conditions"], "when { true } // always", "{rule}");
 }
 
 async fn a_rule_is_changed_by_its_parts(aka: Aka) {
