@@ -14,7 +14,6 @@ use super::{
     child::{Child, Start},
     client::Connection,
     cores::Cores,
-    processes,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_aka");
@@ -60,7 +59,7 @@ impl Aka {
             command.env("DATABASE_URL", url).env("AKA_LOG", log);
         });
         let began = Instant::now();
-        let (process, pid) = processes::start(start)?;
+        let process = start.spawn();
         let line = process.line();
         let ready_in = began.elapsed();
         let address = line
@@ -74,8 +73,8 @@ impl Aka {
         }
         Ok(Self {
             address,
+            pid: process.process_id,
             process,
-            pid,
             ready_in,
         })
     }

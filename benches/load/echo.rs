@@ -19,7 +19,6 @@ use super::{
     Outcome,
     child::{Child, Start},
     cores::Cores,
-    processes,
 };
 
 /// With this argument the benchmark's program is that server. It is a process of its own, as the program is.
@@ -84,11 +83,11 @@ impl Echo {
     pub fn start(cores: &Cores, directory: &Path) -> Outcome<Self> {
         let (program, arguments) = cores.for_server(&std::env::current_exe()?, &[ARGUMENT]);
         let start = Start::new("TERM", &directory.join("echo.log"), &program, arguments);
-        let (process, pid) = processes::start(start)?;
+        let process = start.spawn();
         Ok(Self {
             address: process.line().parse()?,
+            pid: process.process_id,
             process,
-            pid,
         })
     }
 }

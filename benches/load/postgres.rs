@@ -16,7 +16,6 @@ use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection
 use super::{
     Outcome,
     child::{Child, Directory, Start},
-    processes,
 };
 
 /// A commit is on the disk when it is answered. The rest is what an operator of this machine would set: memory for the
@@ -83,11 +82,11 @@ impl Cluster {
         let log = directory.path().join("postgres.log");
         // SIGINT is PostgreSQL's fast shutdown.
         let start = Start::new("INT", &log, &programs.join("postgres"), arguments);
-        let (process, pid) = processes::start(start.environment(run_as))?;
+        let process = start.environment(run_as).spawn();
         let cluster = Self {
             programs,
             port,
-            pid,
+            pid: process.process_id,
             databases: AtomicU32::new(0),
             _process: process,
             _directory: directory,

@@ -2,21 +2,8 @@
 
 use std::fs;
 
-use super::{
-    Outcome,
-    child::{Child, Start},
-};
-
 /// The unit of times in `/proc/<pid>/stat`: 100 a second, on every Linux (`getconf CLK_TCK`).
 const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Starts a child. Returns its process id with it.
-pub fn start(start: Start) -> Outcome<(Child, u32)> {
-    let child = start.spawn();
-    // The first line is the process id.
-    let pid = child.line().parse()?;
-    Ok((child, pid))
-}
 
 /// Memory of a process in mebibytes.
 #[derive(Clone, Copy, Debug, Default)]

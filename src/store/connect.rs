@@ -2,9 +2,13 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use futures_util::FutureExt as _;
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        self, Connection as _, SqliteConnection,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
 };
 
 use super::StoreError;
@@ -122,6 +126,9 @@ fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {
                 .pragma("cache_size", SQLITE_CACHE_KIB)
                 .pragma("temp_store", "memory")
         })
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            pool.after_release(|connection, _| is_between_transactions(connection).boxed())
+        })
         .map_sqlx_postgres_opts(|postgres| {
             postgres.application_name("aka").options([
                 ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
@@ -130,4 +137,16 @@ fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {
             ])
         });
     options
+}
+
+/// Whether a connection that was given back may be used again. When the disk is full, SQLite takes a transaction back by
+/// itself; the rollback that follows then fails, and the driver goes on counting a transaction that is no more. The next
+/// one would be a savepoint to it, and one savepoint later a commit would commit nothing. Such a connection is closed.
+async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if !connection.is_in_transaction() {
+        return Ok(true);
+    }
+    // A transaction that was dropped is rolled back in the background; this waits for that.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }

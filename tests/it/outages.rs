@@ -198,6 +198,54 @@ fn while_sqlite_is_locked_reads_go_on_and_writes_are_refused_until_it_is_free() 
 }
 
 #[test]
+fn while_the_disk_is_full_reads_go_on_and_writes_are_refused_until_there_is_room() {
+    run(async {
+        let aka = Aka::alone(Store::Sqlite).await;
+        let acme = aka.tenant().await;
+        let (user, provider) = (acme.user().await, acme.provider("github").await);
+        let first = acme.link(user, provider, "first").await.expect(201);
+        let database = aka.database_file();
+        let size = |suffix: &str| {
+            let file = std::path::PathBuf::from(format!("{}{suffix}", database.display()));
+            file.metadata().map_or(0, |metadata| metadata.len())
+        };
+        let mut linked = vec!["first".to_owned()];
+
+        for _ in 0..2 {
+            aka.limit_files(Some(size("").max(size("-wal")) + 64 * 1024));
+            let (external_id, refused) = loop {
+                let external_id = linked.len().to_string();
+                let answer = acme.link(user, provider, &external_id).await;
+                if answer.status != 201 {
+                    break (external_id, answer);
+                }
+                linked.push(external_id);
+                assert!(linked.len() < 5_000, "the limit holds for the files of the database");
+            };
+            unavailable(refused);
+            for request in requests(&acme, user, provider).into_iter().take(2) {
+                request.await.expect(200);
+            }
+            assert_eq!(acme.lookup(provider, "first").await.expect(200).json, first.json);
+            acme.lookup(provider, &external_id).await.refused_as_unknown("identity");
+
+            aka.limit_files(None);
+            acme.link(user, provider, &external_id).await.expect(201);
+            linked.push(external_id);
+        }
+
+        let rows = aka.rows().await;
+        let of_tenant = [("tenant_id", acme.tenant().into())];
+        let mut stored: Vec<String> = rows.column("identities", "external_id", &of_tenant).await;
+        stored.sort();
+        linked.sort();
+        assert_eq!(stored, linked, "what was answered is there, and nothing else");
+        let linking = [of_tenant[0].clone(), ("action", "createUserIdentity".into())];
+        assert_eq!(rows.count("audit_log_entries", &linking).await, linked.len());
+    });
+}
+
+#[test]
 fn a_short_lock_on_sqlite_delays_a_write_and_does_not_refuse_it() {
     run(async {
         let aka = Aka::alone(Store::Sqlite).await;

@@ -26,6 +26,8 @@ use std::{
 const GUARD: &str = r#"
 signal=$1
 shift
+# What a file may not grow to is an error to whoever writes to it, and not their end.
+trap '' XFSZ
 exec 3<&0
 "$@" </dev/null 3<&- &
 child=$!
@@ -106,16 +108,21 @@ impl Start {
             }
             let _ = guard.wait();
         });
-        Child {
+        let mut child = Child {
+            process_id: 0,
             stop,
             lines: Mutex::new(lines),
             log: self.log,
-        }
+        };
+        child.process_id = child.line().parse().expect("the guard begins with the process id");
+        child
     }
 }
 
 /// A running child.
 pub struct Child {
+    /// Its process id.
+    pub process_id: u32,
     /// Closing it stops the child.
     stop: Option<ChildStdin>,
     lines: Mutex<Receiver<String>>,
@@ -123,7 +130,7 @@ pub struct Child {
 }
 
 impl Child {
-    /// The next line that the child writes to its standard output; the first is its process id.
+    /// The next line that the child writes to its standard output.
     pub fn line(&self) -> String {
         match self.receive() {
             Ok(line) if line.starts_with("exit status ") => panic!("the process ended: {line}\n{}", self.log()),

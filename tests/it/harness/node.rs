@@ -2,6 +2,7 @@
 
 use std::{
     path::PathBuf,
+    process::Command,
     sync::{
         Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -197,6 +198,18 @@ impl Aka {
     pub fn log(&self) -> String {
         let bytes = std::fs::read(&self.node.log).expect("the server has a log");
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Lets no file grow beyond a length in bytes that it writes to, or takes that back: a disk that is full.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let process = self.node.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = process.as_ref().expect("the server is running").process_id.to_string();
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let status = Command::new("prlimit")
+            .args(["--pid", &id, &format!("--fsize={limit}:")])
+            .status()
+            .expect("prlimit, which every Linux has");
+        assert!(status.success(), "the limit is set");
     }
 
     /// Sends it SIGTERM, without waiting for its end.

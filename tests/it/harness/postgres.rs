@@ -105,7 +105,6 @@ impl Cluster {
         let server = Start::new("INT", &log, &self.programs.postgres, arguments)
             .environment(|command| self.programs.run_as(command))
             .spawn();
-        server.line();
         let address = self.address("postgres");
         eventually(START_WITHIN, "PostgreSQL takes connections", async || {
             connect(&address)

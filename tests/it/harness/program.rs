@@ -91,15 +91,12 @@ pub fn start(arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Ch
 
 /// The same with the signal by which it is stopped: SIGKILL leaves it no time for anything.
 pub fn start_ended_by(signal: &str, arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Child {
-    let child = Start::new(signal, log, path(), arguments)
+    Start::new(signal, log, path(), arguments)
         .environment(|command| {
             without_settings(command);
             command.envs(environment.iter().copied());
         })
-        .spawn();
-    // The guard's own line, with the process id.
-    child.line();
-    child
+        .spawn()
 }
 
 /// A file of the project.
