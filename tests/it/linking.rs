@@ -22,6 +22,7 @@ on_both_stores![
     texts_come_back_as_they_were_sent,
     of_64_parallel_identical_links_one_creates_the_identity,
     of_64_users_who_want_one_account_at_once_one_gets_it,
+    the_same_holds_while_ten_thousand_other_links_are_made,
 ];
 
 /// As many as the connections of the benchmark.
@@ -329,7 +330,7 @@ async fn of_64_parallel_identical_links_one_creates_the_identity(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
 
-    let answers = link_at_once(&acme, &[user; PARALLEL], provider).await;
+    let answers = link_at_once(&acme, &[user; PARALLEL], provider, "583231").await;
 
     assert_eq!(statuses(&answers, 201), 1, "one creates it");
     assert_eq!(statuses(&answers, 200), PARALLEL - 1, "the others find it created");
@@ -338,7 +339,7 @@ async fn of_64_parallel_identical_links_one_creates_the_identity(aka: Aka) {
         answers.iter().all(|answer| answer.id() == identity),
         "all are answered the same identity"
     );
-    assert_linked_once(&acme, provider, identity).await;
+    assert_linked_once(&acme, provider, "583231", identity).await;
 }
 
 async fn of_64_users_who_want_one_account_at_once_one_gets_it(aka: Aka) {
@@ -349,7 +350,7 @@ async fn of_64_users_who_want_one_account_at_once_one_gets_it(aka: Aka) {
         users.push(acme.user().await);
     }
 
-    let answers = link_at_once(&acme, &users, provider).await;
+    let answers = link_at_once(&acme, &users, provider, "583231").await;
 
     assert_eq!(statuses(&answers, 201), 1, "one gets it");
     let (winners, losers): (Vec<Answer>, Vec<Answer>) = answers.into_iter().partition(|answer| answer.status == 201);
@@ -358,14 +359,68 @@ async fn of_64_users_who_want_one_account_at_once_one_gets_it(aka: Aka) {
     }
     let winner = &winners[0];
     assert_eq!(acme.lookup(provider, "583231").await.expect(200).json, winner.json);
-    assert_linked_once(&acme, provider, winner.id()).await;
+    assert_linked_once(&acme, provider, "583231", winner.id()).await;
+}
+
+async fn the_same_holds_while_ten_thousand_other_links_are_made(aka: Aka) {
+    /// Callers, each with links of its own that follow one another.
+    const CALLERS: usize = 50;
+    const LINKS: usize = 200;
+    let acme = aka.tenant().await;
+    let (github, slack) = (acme.provider("github").await, acme.provider("slack").await);
+    let mut users = Vec::new();
+    for _ in 0..PARALLEL {
+        users.push(acme.user().await);
+    }
+    let mut others = JoinSet::new();
+    for (caller, user) in users.iter().copied().enumerate().take(CALLERS) {
+        let acme = acme.clone();
+        others.spawn(async move {
+            for number in 0..LINKS {
+                let external_id = format!("{caller}-{number}");
+                acme.link(user, slack, &external_id).await.expect(201);
+            }
+        });
+    }
+
+    let mut rounds = Vec::new();
+    while others.len() > CALLERS / 2 {
+        let (same, competing) = (format!("same-{}", rounds.len()), format!("competing-{}", rounds.len()));
+        let identical = [users[0]; PARALLEL];
+        let (same_answers, competing_answers) = tokio::join!(
+            link_at_once(&acme, &identical, github, &same),
+            link_at_once(&acme, &users, github, &competing),
+        );
+        rounds.extend([(same, same_answers, 200), (competing, competing_answers, 409)]);
+        while others.try_join_next().is_some_and(|other| other.is_ok()) {}
+    }
+    others.join_all().await;
+
+    assert!(
+        rounds.len() >= 4,
+        "{} rounds while others were linked",
+        rounds.len() / 2
+    );
+    for (external_id, answers, otherwise) in rounds {
+        assert_eq!(statuses(&answers, 201), 1, "{external_id}");
+        assert_eq!(statuses(&answers, otherwise), PARALLEL - 1, "{external_id}");
+        let made = answers.iter().find(|answer| answer.status == 201);
+        let identity = made.expect("one made it").id();
+        assert_linked_once(&acme, github, &external_id, identity).await;
+    }
+    let rows = aka.rows().await;
+    let others = [
+        ("tenant_id", acme.tenant().into()),
+        ("identity_provider_id", slack.into()),
+    ];
+    assert_eq!(rows.count("identities", &others).await, CALLERS * LINKS);
 }
 
 /// Links one account to many users, all at the same time.
-async fn link_at_once(caller: &Caller, users: &[Uuid], provider: Uuid) -> Vec<Answer> {
+async fn link_at_once(caller: &Caller, users: &[Uuid], provider: Uuid, external_id: &str) -> Vec<Answer> {
     let mut calls = JoinSet::new();
     for user in users {
-        calls.spawn(caller.link(*user, provider, "583231").into_future());
+        calls.spawn(caller.link(*user, provider, external_id).into_future());
     }
     calls.join_all().await
 }
@@ -375,20 +430,17 @@ fn statuses(answers: &[Answer], status: u16) -> usize {
 }
 
 /// One row, one audit entry, one event: in the database itself.
-async fn assert_linked_once(tenant: &Caller, provider: Uuid, identity: Uuid) {
+async fn assert_linked_once(tenant: &Caller, provider: Uuid, external_id: &str, identity: Uuid) {
     let rows = tenant.aka().rows().await;
     let of_tenant = ("tenant_id", tenant.tenant().into());
-    let at_provider = ("identity_provider_id", provider.into());
-    assert_eq!(
-        rows.column::<Uuid>("identities", "id", &[of_tenant.clone(), at_provider])
-            .await,
-        [identity]
-    );
-    let linking = [of_tenant.clone(), ("action", "createUserIdentity".into())];
-    assert_eq!(
-        rows.column::<Uuid>("audit_log_entries", "resource_id", &linking).await,
-        [identity]
-    );
-    let linked = [of_tenant, ("resource_id", identity.into())];
-    assert_eq!(rows.count("outbox_events", &linked).await, 1);
+    let account = [
+        of_tenant.clone(),
+        ("identity_provider_id", provider.into()),
+        ("external_id", external_id.into()),
+    ];
+    assert_eq!(rows.column::<Uuid>("identities", "id", &account).await, [identity]);
+    for table in ["audit_log_entries", "outbox_events"] {
+        let of_identity = [of_tenant.clone(), ("resource_id", identity.into())];
+        assert_eq!(rows.count(table, &of_identity).await, 1, "{table}");
+    }
 }
