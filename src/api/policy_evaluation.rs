@@ -176,40 +176,11 @@ impl PolicyEvaluation {
 }
 
 impl From<Explanation> for RuleExplanation {
-    fn from(Explanation { rule, unsatisfied }: Explanation) -> Self {
-        let rule_id = rule.statement.id().to_string();
-        let of = if rule.policy_id.is_some() {
-            "The rule"
-        } else {
-            "The built-in rule"
-        };
-        let clauses: Vec<String> = unsatisfied
-            .iter()
-            .map(|clause| {
-                let seen: Vec<String> = clause
-                    .values
-                    .iter()
-                    .map(|(path, value)| format!("{path} is {value}"))
-                    .collect();
-                if seen.is_empty() {
-                    clause.text.clone()
-                } else {
-                    format!("{} ({})", clause.text, seen.join(", "))
-                }
-            })
-            .collect();
-        let message = match (rule.statement.effect(), clauses.is_empty()) {
-            (Effect::Forbid, _) => format!("{of} {rule_id} forbids it."),
-            (Effect::Permit, true) => format!("{of} {rule_id} permits it, but a higher level decides."),
-            (Effect::Permit, false) => {
-                format!(
-                    "{of} {rule_id} would permit it, if this were so: {}.",
-                    clauses.join("; ")
-                )
-            }
-        };
+    fn from(explanation: Explanation) -> Self {
+        let message = explanation.message();
+        let Explanation { rule, unsatisfied } = explanation;
         Self {
-            rule_id,
+            rule_id: rule.statement.id().to_string(),
             policy_id: rule.policy_id,
             effect: match rule.statement.effect() {
                 Effect::Permit => EffectName::Permit,

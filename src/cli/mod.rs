@@ -3,6 +3,7 @@
 mod demo;
 mod key;
 mod migrate;
+mod policy;
 mod serve;
 mod spec;
 mod tenant;
@@ -46,6 +47,8 @@ enum Command {
     Tenant(tenant::Arguments),
     /// Manage API keys
     Key(key::Arguments),
+    /// Try rules before they reach a server
+    Policy(policy::Arguments),
     /// Print the OpenAPI document
     Spec(spec::Arguments),
 }
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
                 Command::Migrate(arguments) => migrate::run(arguments).await,
                 Command::Tenant(arguments) => tenant::run(arguments).await,
                 Command::Key(arguments) => key::run(arguments).await,
+                Command::Policy(arguments) => policy::run(arguments),
                 Command::Spec(arguments) => spec::run(arguments),
             }
         })

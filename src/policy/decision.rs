@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Authorizer, Context, Entities, Entity, EntityUid, Request};
+use serde::Deserialize;
 
 use super::{
     action::Action,
@@ -42,7 +43,8 @@ impl Query<'_> {
 }
 
 /// How a decision came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// A `permit` determined it.
     Permitted,
@@ -52,6 +54,25 @@ pub enum Verdict {
     NotPermitted,
     /// A rule could not be evaluated, which is a no.
     Error,
+}
+
+impl Verdict {
+    /// As it is called in answers and files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Forbidden => "forbidden",
+            Self::NotPermitted => "not_permitted",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str(self.as_str())
+    }
 }
 
 /// A decision, and why.

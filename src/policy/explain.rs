@@ -1,6 +1,8 @@
 //! Why not? Which rules came nearest to a yes, and which of their clauses were not satisfied, with the values that those
 //! saw.
 
+use std::fmt;
+
 use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, Expression, PolicySet, eval_expression};
 
 use super::{
@@ -40,6 +42,24 @@ pub struct Explanation {
     pub unsatisfied: Vec<Clause>,
 }
 
+impl Explanation {
+    /// The same for a person.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let id = self.rule.statement.id();
+        let built_in = if self.rule.built_in { "built-in " } else { "" };
+        let rule = format!("The {built_in}rule {id}");
+        match (self.rule.statement.effect(), self.unsatisfied.as_slice()) {
+            (Effect::Forbid, _) => format!("{rule} forbids it."),
+            (Effect::Permit, []) => format!("{rule} permits it, but a higher level decides."),
+            (Effect::Permit, clauses) => {
+                let clauses: Vec<String> = clauses.iter().map(ToString::to_string).collect();
+                format!("{rule} would permit it, if this were so: {}.", clauses.join("; "))
+            }
+        }
+    }
+}
+
 /// A clause that was not satisfied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clause {
@@ -47,6 +67,17 @@ pub struct Clause {
     pub text: String,
     /// What it looked at, and what it saw there.
     pub values: Vec<(String, String)>,
+}
+
+impl fmt::Display for Clause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        let seen = |(path, value): &(String, String)| format!("{path} is {value}");
+        match self.values.iter().map(seen).collect::<Vec<_>>().join(", ").as_str() {
+            "" => Ok(()),
+            seen => write!(f, " ({seen})"),
+        }
+    }
 }
 
 /// Explains a decision that is a no: of a prohibition, the rules that forbid it; else the permits that came nearest.

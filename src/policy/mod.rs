@@ -14,6 +14,7 @@
 pub mod action;
 mod capabilities;
 mod clauses;
+pub mod corpus;
 mod decision;
 pub mod entities;
 mod explain;

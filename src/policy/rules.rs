@@ -202,8 +202,10 @@ fn check_size(text: &str) -> Result<(), RuleError> {
 pub struct Rule {
     /// The statement; its id is the rule's.
     pub statement: Arc<Policy>,
-    /// The policy that it belongs to; built-in rules belong to none.
+    /// The policy that it belongs to; built-in rules and those that are only tried belong to none.
     pub policy_id: Option<ids::PolicyId>,
+    /// Whether it is part of the program.
+    pub built_in: bool,
     /// What the caller reads.
     pub notice: Option<Arc<str>>,
     /// Whether the rule looks at attributes or groups of the resource, so that they must be read before a decision.
@@ -227,7 +229,10 @@ impl Rule {
     /// A built-in rule: its id and notice are annotations.
     #[must_use]
     pub fn builtin(statement: &Policy) -> Self {
-        Self::new(statement, statement.annotation("id").unwrap_or_default(), None, None)
+        Self {
+            built_in: true,
+            ..Self::new(statement, statement.annotation("id").unwrap_or_default(), None, None)
+        }
     }
 
     /// A rule that is tried and belongs to no policy yet.
@@ -246,6 +251,7 @@ impl Rule {
             notice: notice.or_else(|| statement.annotation("notice")).map(Arc::from),
             statement: Arc::new(statement.new_id(PolicyId::new(id))),
             policy_id,
+            built_in: false,
             needs_resource: in_group || on_resource,
             only_principal: resource == ResourceConstraint::Any && !on_resource && !on_context,
         }

@@ -45,6 +45,8 @@ const COMMANDS: &[(&[&str], &[&str])] = &[
             "DATABASE_URL",
         ],
     ),
+    (&["policy"], &["test"]),
+    (&["policy", "test"], &["DIRECTORY", "requests.json"]),
     (&["spec"], &["--format"]),
 ];
 

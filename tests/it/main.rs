@@ -25,6 +25,7 @@ mod outages;
 mod paging;
 mod parameters;
 mod policies;
+mod policy_corpus;
 mod policy_editing;
 mod policy_evaluation;
 mod policy_preview;
