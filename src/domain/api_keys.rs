@@ -63,7 +63,12 @@ const NOTE_USE_EVERY: Duration = Duration::from_secs(5);
 pub struct RawKey(String);
 
 impl RawKey {
-    fn new(tenant: TenantId, id: ApiKeyId) -> Result<Self, getrandom::Error> {
+    /// A new key with these ids in it.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no random bytes.
+    pub fn new(tenant: TenantId, id: ApiKeyId) -> Result<Self, getrandom::Error> {
         let mut bytes = [0; KEY_BYTES];
         bytes[..ID_BYTES].copy_from_slice(tenant.0.as_bytes());
         bytes[ID_BYTES..2 * ID_BYTES].copy_from_slice(id.0.as_bytes());
@@ -79,12 +84,15 @@ impl RawKey {
         &self.0
     }
 
-    fn hash(raw: &str) -> [u8; 32] {
+    /// What is stored of a key.
+    #[must_use]
+    pub fn hash(raw: &str) -> [u8; 32] {
         Sha256::digest(raw.as_bytes()).into()
     }
 
     /// The ids in a key, where it is one.
-    fn ids(raw: &str) -> Option<(TenantId, ApiKeyId)> {
+    #[must_use]
+    pub fn ids(raw: &str) -> Option<(TenantId, ApiKeyId)> {
         let encoded = raw
             .strip_prefix(PREFIX)
             .filter(|encoded| encoded.len() <= MAX_KEY_CHARS)?;

@@ -1,0 +1,261 @@
+//! The pieces of a request on their own: `cargo bench --bench pieces`, or `… -- decision` for some of them.
+//!
+//! Each stands beside a reference that does the same in the plain way, so that what counts is the ratio of two lines of
+//! one run and not the machine:
+//!
+//! * `decision`: a decision with 10, 100 and 1,000 rules in the tenant, from a context to the notices; beside it Cedar
+//!   with all of these rules in one set.
+//! * `load`: making the rules of a tenant ready, from their texts; beside it parsing alone.
+//! * `key`: reading the ids in an API key and hashing it; beside it the hash alone.
+//! * `encode`: an identity as JSON; beside it `serde_json` with the same members.
+//! * `queue`: a change that writes nothing through the queue to SQLite and back, alone and 64 at a time; beside it a
+//!   transaction of the same connection without a queue.
+
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+use aka::{
+    api::identities::UserIdentity,
+    domain::{
+        api_keys::RawKey,
+        ids::{ApiKeyId, IdentityProviderId, PolicyId, PolicyRuleId},
+        scopes::Scope,
+    },
+    policy::{
+        Action, Query, decide,
+        entities::{Known, api_key, identity_provider_uid, unknown_user},
+        rules::{Level, Rule, RuleSet, parse_rule},
+        schema::{SCHEMA, action_entity},
+    },
+    store::{Applied, Change, DatabaseUrl, Store, StoreError, Tx},
+};
+use async_trait::async_trait;
+use cedar_policy::{Authorizer, Context, Entities, PolicySet, Request, RestrictedExpression};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::future::join_all;
+use poem_openapi::types::{ParseFromJSON as _, ToJSON as _};
+use sea_orm::{Database, TransactionTrait as _};
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+/// Rules of a tenant.
+const SIZES: [usize; 3] = [10, 100, 1_000];
+/// Requests that wait for the queue at a time.
+const AT_ONCE: usize = 64;
+
+/// The text of one rule of many. Of ten, five are about other operations and four about other callers; the first ten have
+/// one in place of the tenth that looks at what is linked, with a notice, and the others one more about another caller.
+fn rule_text(number: usize) -> String {
+    const OTHERS: [&str; 5] = [
+        "getUser",
+        "listUsers",
+        "suspendUser",
+        "deleteUserIdentity",
+        "updateUser",
+    ];
+    match number % 10 {
+        other @ 0..5 => {
+            let action = OTHERS[other];
+            format!(r#"permit (principal in Role::"team-{number}", action == Action::"{action}", resource);"#)
+        }
+        9 if number < 10 => concat!(
+            r#"@notice("Link the account that has your address at the company.") "#,
+            r#"forbid (principal, action == Action::"createUserIdentity", resource) "#,
+            r#"unless { context has external_email && context.external_email like "*@example.com" };"#
+        )
+        .to_owned(),
+        _ => format!(
+            r#"permit (principal in Group::"team-{number}", action == Action::"createUserIdentity", resource)
+               when {{ context.external_id like "team-{number}-*" }};"#
+        ),
+    }
+}
+
+fn rules(texts: &[String]) -> RuleSet {
+    let policy = PolicyId(Uuid::from_u128(1));
+    let rules = texts.iter().enumerate().map(|(number, text)| {
+        let rule = parse_rule(text).expect("a rule of this benchmark");
+        Rule::of_tenant(&rule, PolicyRuleId(Uuid::from_u128(number as u128)), policy, None)
+    });
+    RuleSet::new(&[Level {
+        priority: Some(0),
+        rules: rules.collect(),
+    }])
+}
+
+/// What comes with a request to link an account.
+fn context(email: &str) -> Context {
+    let provider = identity_provider_uid(IdentityProviderId(Uuid::from_u128(3)));
+    Context::from_pairs([
+        (
+            "identity_provider".to_owned(),
+            RestrictedExpression::new_entity_uid(provider),
+        ),
+        (
+            "external_id".to_owned(),
+            RestrictedExpression::new_string("583231".to_owned()),
+        ),
+        (
+            "external_email".to_owned(),
+            RestrictedExpression::new_string(email.to_owned()),
+        ),
+    ])
+    .expect("a context without functions")
+}
+
+/// A request that is refused, so that a notice is read.
+fn query<'a>(caller: &'a Known, user: &Known) -> Query<'a> {
+    Query {
+        principal: &caller.uid,
+        action: Action::CreateUserIdentity,
+        resource: user.uid.clone(),
+        context: context("ada@elsewhere.example"),
+        entities: vec![caller.entity.clone(), user.entity.clone()],
+    }
+}
+
+fn decision(criterion: &mut Criterion) {
+    let caller = api_key(
+        ApiKeyId(Uuid::from_u128(2)),
+        "sync",
+        &[Scope::IdentitiesWrite, Scope::UsersRead],
+        None,
+    );
+    let user = unknown_user(aka::domain::ids::UserId(Uuid::from_u128(4)));
+    let mut group = criterion.benchmark_group("decision");
+    for size in SIZES {
+        let texts: Vec<String> = (0..size).map(rule_text).collect();
+        let rules = rules(&texts);
+        let decided = decide(&rules, query(&caller, &user));
+        assert_eq!(decided.notices.len(), 1, "the rule with a notice decides: {decided:?}");
+        group.bench_function(BenchmarkId::new("aka", size), |bencher| {
+            bencher.iter(|| decide(black_box(&rules), query(&caller, &user)));
+        });
+
+        let all: PolicySet = texts.concat().parse().expect("the same rules");
+        group.bench_function(BenchmarkId::new("one set", size), |bencher| {
+            bencher.iter(|| {
+                let asked = query(&caller, &user);
+                let action = action_entity(asked.action).0.clone();
+                let request = Request::new(asked.principal.clone(), action, asked.resource, asked.context, None);
+                let entities = Entities::from_entities(asked.entities, None).expect("entities that differ");
+                let response =
+                    Authorizer::new().is_authorized(&request.expect("a request"), black_box(&all), &entities);
+                let notices: Vec<String> = response
+                    .diagnostics()
+                    .reason()
+                    .filter_map(|id| all.annotation(id, "notice").map(str::to_owned))
+                    .collect();
+                notices
+            });
+        });
+    }
+    group.finish();
+    // The schema is parsed when it is first used; that is no part of any figure here.
+    black_box(&*SCHEMA);
+}
+
+fn load(criterion: &mut Criterion) {
+    let texts: Vec<String> = (0..1_000).map(rule_text).collect();
+    let mut group = criterion.benchmark_group("load");
+    group.sample_size(20).throughput(Throughput::Elements(1_000));
+    group.bench_function("aka", |bencher| bencher.iter(|| rules(black_box(&texts))));
+    group.bench_function("parse", |bencher| {
+        bencher.iter(|| black_box(&texts).concat().parse::<PolicySet>().is_ok());
+    });
+    group.finish();
+}
+
+fn key(criterion: &mut Criterion) {
+    let raw = RawKey::new(aka::domain::ids::TenantId(Uuid::now_v7()), ApiKeyId(Uuid::now_v7())).expect("random bytes");
+    let mut group = criterion.benchmark_group("key");
+    group.bench_function("aka", |bencher| {
+        bencher.iter(|| {
+            (
+                RawKey::ids(black_box(raw.reveal())),
+                RawKey::hash(black_box(raw.reveal())),
+            )
+        });
+    });
+    group.bench_function("hash", |bencher| {
+        bencher.iter(|| Sha256::digest(black_box(raw.reveal())));
+    });
+    group.finish();
+}
+
+fn encode(criterion: &mut Criterion) {
+    let members = serde_json::json!({
+        "id": Uuid::now_v7(), "user_id": Uuid::now_v7(), "identity_provider_id": Uuid::now_v7(),
+        "provider_name": "GitHub", "provider_type": "github", "external_id": "583231",
+        "external_username": "octocat", "external_email": null, "external_display_name": null,
+        "linked_by": "manual", "last_synced_at": null,
+        "created_at": "2026-11-24T08:42:59.221996Z", "updated_at": "2026-11-24T08:42:59.221996Z",
+    });
+    let identity = UserIdentity::parse_from_json(Some(members.clone())).expect("an identity");
+    let mut group = criterion.benchmark_group("encode");
+    group.bench_function("aka", |bencher| bencher.iter(|| black_box(&identity).to_json_string()));
+    group.bench_function("serde_json", |bencher| bencher.iter(|| black_box(&members).to_string()));
+    group.finish();
+}
+
+/// A change that finds everything as it should be.
+struct Nothing;
+
+#[async_trait]
+impl Change for Nothing {
+    type Done = ();
+    type Refusal = StoreError;
+
+    async fn apply(&self, _: &Tx<'_>) -> Result<Applied<()>, StoreError> {
+        Ok(Applied::unchanged(()))
+    }
+
+    async fn apply_many(
+        changes: &[&Self],
+        _: &Tx<'_>,
+    ) -> Result<Option<Vec<Result<Applied<()>, StoreError>>>, StoreError> {
+        Ok(Some(changes.iter().map(|_| Ok(Applied::unchanged(()))).collect()))
+    }
+}
+
+fn queue(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("aka.db").display());
+    let address: DatabaseUrl = url.parse().expect("an address");
+    let (store, plain) = runtime.block_on(async {
+        aka::store::migrate(&address).await.expect("tables");
+        let store = Store::open(&address, Arc::new(|_, _| ())).await.expect("a store");
+        (store, Database::connect(url).await.expect("a connection"))
+    });
+    let mut group = criterion.benchmark_group("queue");
+    group.measurement_time(Duration::from_secs(3));
+    group.bench_function(BenchmarkId::new("aka", 1), |bencher| {
+        bencher.iter(|| runtime.block_on(store.write(Nothing)).expect("a commit"));
+    });
+    group.throughput(Throughput::Elements(AT_ONCE as u64));
+    group.bench_function(BenchmarkId::new("aka", AT_ONCE), |bencher| {
+        bencher.iter(|| runtime.block_on(join_all((0..AT_ONCE).map(|_| store.write(Nothing)))));
+    });
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("transaction", |bencher| {
+        bencher.iter(|| {
+            runtime.block_on(async {
+                let transaction = plain.begin().await.expect("a transaction");
+                transaction.commit().await.expect("a commit");
+            });
+        });
+    });
+    group.finish();
+    runtime.block_on(store.close());
+}
+
+criterion_group! {
+    name = pieces;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(2))
+        .without_plots();
+    targets = decision, load, key, encode, queue
+}
+criterion_main!(pieces);
