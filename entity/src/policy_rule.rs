@@ -15,6 +15,9 @@ pub struct Model {
     /// The place of the rule in its policy, from 0.
     pub ordinal: i32,
     pub policy_text: String,
+    /// The mark of the text and of the schema that it was checked against. A row whose mark is another is checked again
+    /// when it is read: the program has another schema since, or somebody has changed the text by hand.
+    pub checked: Vec<u8>,
     /// What a caller reads when this rule determined the decision. Absent: the statement's `@notice`, if any.
     pub notice: Option<String>,
     pub created_at: i64,

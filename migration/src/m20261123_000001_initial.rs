@@ -219,6 +219,7 @@ fn policy_rules() -> TableCreateStatement {
         .col(uuid("policy_id"))
         .col(ColumnDef::new("ordinal").integer().not_null())
         .col(text("policy_text"))
+        .col(ColumnDef::new("checked").blob().not_null())
         .col(ColumnDef::new("notice").text())
         .col(integer("created_at"))
         .foreign_key(&mut reference(

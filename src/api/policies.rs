@@ -24,7 +24,7 @@ use crate::{
     },
     policy::{
         Action,
-        rules::{MAX_RULE_BYTES, parse_rule, parse_rules},
+        rules::{MAX_RULE_BYTES, parse_rules, stored_rule},
         statement::Statement,
     },
 };
@@ -205,7 +205,7 @@ fn exported(rule: &policy_rule::Model) -> Result<String, Error> {
     let Some(notice) = &rule.notice else {
         return Ok(rule.policy_text.clone());
     };
-    let parsed = parse_rule(&rule.policy_text).map_err(|error| Error::Internal {
+    let parsed = stored_rule(rule).map_err(|error| Error::Internal {
         reason: format!("the stored rule {} cannot be read: {error}", rule.id),
     })?;
     let mut statement = Statement::of(&parsed, &rule.policy_text);

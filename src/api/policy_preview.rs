@@ -24,7 +24,7 @@ use crate::{
     },
     policy::{
         Action,
-        rules::{Rule, parse_rule, parse_rules},
+        rules::{Rule, parse_rules, stored_rule},
     },
 };
 
@@ -323,7 +323,7 @@ impl PolicyChange {
 async fn stored(rows: Vec<policy_rule::Model>, policy: PolicyId) -> Result<Vec<Rule>, Error> {
     aside(move || {
         let rule = |row: &policy_rule::Model| {
-            let statement = parse_rule(&row.policy_text).map_err(|error| Error::Internal {
+            let statement = stored_rule(row).map_err(|error| Error::Internal {
                 reason: format!("the stored rule {} cannot be read: {error}", row.id),
             })?;
             Ok(Rule::of_tenant(

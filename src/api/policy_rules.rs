@@ -26,7 +26,7 @@ use crate::{
     },
     policy::{
         self, Action,
-        rules::{MAX_RULE_BYTES, parse_rule},
+        rules::{MAX_RULE_BYTES, parse_rule, stored_rule},
         statement::{ActionScope, Scope, Statement},
     },
 };
@@ -167,7 +167,7 @@ impl TryFrom<policy_rule::Model> for PolicyRule {
 
     fn try_from(rule: policy_rule::Model) -> Result<Self, Error> {
         // It was checked when it was stored, so that it is no fault of the caller's where it cannot be read now.
-        let parsed = parse_rule(&rule.policy_text).map_err(|error| Error::Internal {
+        let parsed = stored_rule(&rule).map_err(|error| Error::Internal {
             reason: format!("the stored rule {} cannot be read: {error}", rule.id),
         })?;
         let Statement {

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clock,
+    policy::rules::mark,
     store::{Applied, Change, Record, Store, StoreError, Tx},
 };
 
@@ -511,6 +512,7 @@ impl Change for UpdatePolicyRule {
         let before = rule.clone();
         if let Some(text) = &self.policy_text {
             rule.policy_text.clone_from(text);
+            rule.checked = mark(text).to_vec();
         }
         if let Some(notice) = &self.notice {
             rule.notice = notice.as_ref().map(ToString::to_string);
@@ -654,6 +656,7 @@ async fn add_rules(
             policy_id: policy.0,
             ordinal,
             policy_text: rule.policy_text.clone(),
+            checked: mark(&rule.policy_text).to_vec(),
             notice: rule.notice.as_ref().map(ToString::to_string),
             created_at: tx.now.0,
         })

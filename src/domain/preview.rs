@@ -36,7 +36,7 @@ use crate::{
     clock::Timestamp,
     policy::{
         self, Action, Decision, Memo, Query, Verdict, entities,
-        rules::{Level, Rule, RuleSet, parse_rule},
+        rules::{Level, Rule, RuleSet, stored_rule},
     },
     store::{Store, StoreError},
 };
@@ -440,7 +440,7 @@ impl Candidate {
             {
                 let level = levels.entry(Reverse(policy.priority)).or_default();
                 level.push(Rule::of_tenant(
-                    &parse_rule(&rule.policy_text).ok()?,
+                    &stored_rule(rule).ok()?,
                     PolicyRuleId(rule.id),
                     PolicyId(policy.id),
                     rule.notice.as_deref(),

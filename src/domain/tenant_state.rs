@@ -26,7 +26,7 @@ use super::{
 use crate::{
     policy::{
         entities::{self, Known},
-        rules::{Level, Rule, RuleSet, parse_rule},
+        rules::{Level, Rule, RuleSet, stored_rule},
     },
     store::{OnNewVersion, Store, StoreError},
 };
@@ -163,7 +163,7 @@ pub(crate) fn arrange(tenant: TenantId, source: &[(policy::Model, Vec<policy_rul
     let mut levels: Vec<Level> = Vec::new();
     for (policy, rules) in source {
         for row in rules {
-            let statement = match parse_rule(&row.policy_text) {
+            let statement = match stored_rule(row) {
                 Ok(statement) => statement,
                 Err(error) => {
                     tracing::error!(

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     Action, Query, Verdict, decide,
-    rules::{Level, Rule, RuleSet, parse_rule},
+    rules::{Level, Rule, RuleSet, mark, parse_rule},
     schema::{BUILTIN_TEXT, action_entity},
     statement::Statement,
 };
@@ -381,6 +381,7 @@ fn policies_decide_level_by_level_as_each_rule_does_alone() {
                     id: rule_id.0,
                     policy_id: id,
                     ordinal: 0,
+                    checked: mark(&text).to_vec(),
                     policy_text: text,
                     notice,
                     created_at: 0,

@@ -1,6 +1,8 @@
 //! Policies and their rules as resources: what is stored, what is derived from a rule's text, and what is refused.
 
-use crate::harness::{Aka, Uuid, Value, json, on_both_stores};
+use sea_orm::{ConnectionTrait as _, Statement};
+
+use crate::harness::{Aka, Uuid, Value, json, on_both_stores, rows};
 
 on_both_stores![
     a_policy_can_be_created_without_rules,
@@ -12,6 +14,7 @@ on_both_stores![
     unknown_policies_and_rules_are_not_found,
     a_rule_that_does_not_validate_is_refused_with_cedars_words,
     a_set_with_one_wrong_rule_is_refused_as_a_whole,
+    a_rule_that_was_changed_by_hand_and_is_none_closes_its_tenant_and_no_other,
 ];
 
 const PERMIT: &str = "permit(principal, action == Action::\"getUser\", resource);";
@@ -332,4 +335,39 @@ async fn a_set_with_one_wrong_rule_is_refused_as_a_whole(aka: Aka) {
 
     assert!(refusal.text().contains("eatCake"), "{refusal}");
     assert_eq!(acme.get("/v1/policies").await.expect(200)["data"], json!([]));
+}
+
+async fn a_rule_that_was_changed_by_hand_and_is_none_closes_its_tenant_and_no_other(aka: Aka) {
+    let (acme, other) = (aka.tenant().await, aka.tenant().await);
+    let policy = json!({ "name": "Contractors", "cedar_policy_set": PERMIT });
+    acme.post("/v1/policies").json(policy).await.expect(201);
+    let database = rows::connect(aka.database_url()).await;
+
+    // The first is no Cedar; the others are, but speak of what there is not.
+    for text in [
+        "permit (everybody);",
+        "permit (principal, action, resource) when { principal.shoe_size > 40 };",
+        "permit (principal, action == Action::\"fly\", resource);",
+    ] {
+        for (statement, values) in [
+            (
+                "UPDATE policy_rules SET policy_text = $2 WHERE tenant_id = $1",
+                vec![acme.tenant().into(), text.into()],
+            ),
+            (
+                "UPDATE tenants SET version = version + 1 WHERE id = $1",
+                vec![acme.tenant().into()],
+            ),
+        ] {
+            let statement = Statement::from_sql_and_values(database.get_database_backend(), statement, values);
+            database.execute_raw(statement).await.expect("a row can be changed");
+        }
+        // Another version is noticed within two seconds.
+        tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+
+        let refused = acme.get("/v1/users").await.expect(403);
+        assert_eq!(refused["details"]["kind"], "error", "{text}");
+        other.get("/v1/users").await.expect(200);
+    }
+    assert!(aka.log().contains("a stored rule cannot be read"));
 }
