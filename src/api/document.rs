@@ -4,9 +4,12 @@
 //! operation: what a generator of clients would stumble over is put right ([`tidy`]), what is always there is marked as
 //! required, and examples are put in, which speak of what `aka demo` begins with.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
-use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -53,6 +56,8 @@ pub fn service() -> OpenApiService<impl OpenApi, ()> {
     );
     OpenApiService::new(operations, "aka", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
+        .server(ServerObject::new("/").description("The server that this document comes from."))
+        .contact(ContactObject::new().name("The operators of this server"))
         .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
 }
 
@@ -185,6 +190,10 @@ fn complete(document: &mut Value) {
             schema["example"] = example;
         }
     }
+    let types: BTreeMap<String, Value> = members(&document["components"]["schemas"])
+        .map(|(name, schema)| (format!("#/components/schemas/{name}"), schema["type"].clone()))
+        .collect();
+    type_nullables(&mut document["components"]["schemas"], &types);
     let mut shared = Map::new();
     for (path, item) in members_mut(&mut document["paths"]) {
         for (_, operation) in members_mut(item) {
@@ -194,6 +203,10 @@ fn complete(document: &mut Value) {
                 if let Some(example) = examples::of_parameter(path, name) {
                     parameter["example"] = example;
                 }
+            }
+            if operation["security"].is_null() {
+                // Said, so that nobody takes it for forgotten.
+                operation["security"] = json!([]);
             }
             let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
             for (status, response) in members_mut(&mut operation["responses"]) {
@@ -208,6 +221,22 @@ fn complete(document: &mut Value) {
     document["components"]["responses"] = Value::Object(shared);
     document["components"]["headers"] = headers();
     sort_tags(document);
+}
+
+/// Says of what type a schema is that may be null and refers to another: without one, `nullable` has no effect
+/// (OpenAPI 3.0.3, "Data Types").
+fn type_nullables(value: &mut Value, types: &BTreeMap<String, Value>) {
+    if value["nullable"] == true
+        && value["type"].is_null()
+        && let Some(of_type) = value["allOf"][0]["$ref"].as_str().and_then(|name| types.get(name))
+    {
+        value["type"] = of_type.clone();
+    }
+    match value {
+        Value::Object(members) => members.values_mut().for_each(|member| type_nullables(member, types)),
+        Value::Array(values) => values.iter_mut().for_each(|value| type_nullables(value, types)),
+        _ => {}
+    }
 }
 
 /// Puts an answer that is the same for many operations into one place.
