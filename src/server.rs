@@ -17,10 +17,11 @@ use std::{
 
 use futures_util::FutureExt as _;
 use poem::{
-    Endpoint, EndpointExt as _, IntoResponse as _, Request, Response, Route,
+    Body, Endpoint, EndpointExt as _, IntoResponse as _, Request, Response, Route,
     error::{MethodNotAllowedError, NotFoundError, ParsePathError},
     get, handler,
     http::{HeaderName, HeaderValue},
+    web::Path,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tracing::{Instrument as _, field};
@@ -31,6 +32,7 @@ use crate::{
         body::JSON,
         document::Document,
         error::{Error, In},
+        error_code::ErrorCode,
     },
     clock, connections,
     domain::{
@@ -170,6 +172,8 @@ fn endpoint(app: App) -> impl Endpoint<Output = Response> {
         .at("/openapi.json", get(openapi_json))
         .at("/openapi.yaml", get(openapi_yaml))
         .at("/docs", get(docs))
+        .at("/docs/errors", get(error_codes))
+        .at("/docs/errors/:code", get(error_code))
         .nest_no_strip("/", api::document::service())
         .data(app);
     Surrounded {
@@ -193,9 +197,22 @@ fn openapi_yaml() -> Response {
 
 #[handler]
 fn docs() -> Response {
-    Response::builder()
-        .content_type("text/html; charset=utf-8")
-        .body(Document::get().swagger_ui())
+    html(Document::get().swagger_ui())
+}
+
+#[handler]
+fn error_codes() -> Response {
+    html(ErrorCode::html_list())
+}
+
+#[handler]
+fn error_code(Path(code): Path<String>) -> Result<Response, Error> {
+    let code = ErrorCode::ALL.into_iter().find(|known| known.to_string() == code);
+    code.map(|code| html(code.html())).ok_or(Error::RouteNotFound)
+}
+
+fn html(page: impl Into<Body>) -> Response {
+    Response::builder().content_type("text/html; charset=utf-8").body(page)
 }
 
 /// What surrounds every request.

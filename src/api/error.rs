@@ -11,7 +11,7 @@ use poem_openapi::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{body::JSON, policy_evaluation::RuleExplanation};
+use super::{body::JSON, error_code::ErrorCode, policy_evaluation::RuleExplanation};
 use crate::{
     clock::Timestamp,
     domain::scopes::Scope,
@@ -33,10 +33,11 @@ use crate::{
 #[oai(rename = "ApiError", skip_serializing_if_is_none)]
 pub struct ErrorBody {
     /// What went wrong, for a program. It stays the same when the message changes.
-    pub code: String,
+    pub code: ErrorCode,
     /// What went wrong, for a person: which thing, what was wrong with it, and what to do.
     pub message: String,
-    /// Context, for a program: `field`, `in` and `reason` for bad input, `resource` for what was not found, ids.
+    /// Context, for a program: `field`, `in` and `reason` for bad input, `resource` for what was not found, ids. Always
+    /// `documentation`: the path of the page at this server that explains the code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
     /// What the policy rules that determined the decision have to say, where there are any.
@@ -245,34 +246,34 @@ impl Error {
 
     /// The code: stable, for programs.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::MalformedJson { .. } => "malformed_json",
-            Self::InvalidInput { .. } => "invalid_input",
-            Self::InvalidRule { .. } => "invalid_rule",
-            Self::Unauthenticated { .. } => "unauthenticated",
-            Self::TenantMismatch => "tenant_mismatch",
-            Self::Forbidden { .. } => "forbidden",
-            Self::RouteNotFound | Self::NotFound { .. } => "not_found",
-            Self::MethodNotAllowed { .. } => "method_not_allowed",
-            Self::IdentityAlreadyLinked { .. } => "identity_already_linked",
-            Self::IdentityProviderDisabled => "identity_provider_disabled",
-            Self::UserSuspended => "user_suspended",
-            Self::UserAlreadyExists => "user_already_exists",
-            Self::TenantAlreadyExists => "tenant_already_exists",
-            Self::IdentityProviderInUse { .. } => "identity_provider_in_use",
-            Self::ApiKeyEnded => "api_key_ended",
-            Self::ApiKeyRotated => "api_key_rotated",
-            Self::PreconditionFailed => "precondition_failed",
-            Self::TooManyRules { .. } => "too_many_rules",
-            Self::BodyTimedOut => "body_timed_out",
-            Self::PayloadTooLarge { .. } => "payload_too_large",
-            Self::UnsupportedMediaType { .. } => "unsupported_media_type",
-            Self::Unavailable { .. } => "unavailable",
-            Self::Overloaded => "overloaded",
-            Self::IssuerUnavailable { .. } => "issuer_unavailable",
-            Self::TimedOut => "timed_out",
-            Self::Internal { .. } => "internal",
+            Self::MalformedJson { .. } => ErrorCode::MalformedJson,
+            Self::InvalidInput { .. } => ErrorCode::InvalidInput,
+            Self::InvalidRule { .. } => ErrorCode::InvalidRule,
+            Self::Unauthenticated { .. } => ErrorCode::Unauthenticated,
+            Self::TenantMismatch => ErrorCode::TenantMismatch,
+            Self::Forbidden { .. } => ErrorCode::Forbidden,
+            Self::RouteNotFound | Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::MethodNotAllowed { .. } => ErrorCode::MethodNotAllowed,
+            Self::IdentityAlreadyLinked { .. } => ErrorCode::IdentityAlreadyLinked,
+            Self::IdentityProviderDisabled => ErrorCode::IdentityProviderDisabled,
+            Self::UserSuspended => ErrorCode::UserSuspended,
+            Self::UserAlreadyExists => ErrorCode::UserAlreadyExists,
+            Self::TenantAlreadyExists => ErrorCode::TenantAlreadyExists,
+            Self::IdentityProviderInUse { .. } => ErrorCode::IdentityProviderInUse,
+            Self::ApiKeyEnded => ErrorCode::ApiKeyEnded,
+            Self::ApiKeyRotated => ErrorCode::ApiKeyRotated,
+            Self::PreconditionFailed => ErrorCode::PreconditionFailed,
+            Self::TooManyRules { .. } => ErrorCode::TooManyRules,
+            Self::BodyTimedOut => ErrorCode::BodyTimedOut,
+            Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Self::UnsupportedMediaType { .. } => ErrorCode::UnsupportedMediaType,
+            Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::Overloaded => ErrorCode::Overloaded,
+            Self::IssuerUnavailable { .. } => ErrorCode::IssuerUnavailable,
+            Self::TimedOut => ErrorCode::TimedOut,
+            Self::Internal { .. } => ErrorCode::Internal,
         }
     }
 
@@ -374,7 +375,7 @@ impl Error {
         }
     }
 
-    fn details(&self) -> Option<Map<String, Value>> {
+    fn details(&self) -> Map<String, Value> {
         let details = match self {
             Self::MalformedJson { reason } => json!({ "reason": reason }),
             Self::InvalidInput { field, within, reason } => {
@@ -403,14 +404,14 @@ impl Error {
             Self::TooManyRules { max } => json!({ "max": max }),
             Self::PayloadTooLarge { max_bytes } => json!({ "max_bytes": max_bytes }),
             Self::UnsupportedMediaType { found } => json!({ "found": found }),
-            _ => return None,
+            _ => Value::Null,
         };
         match details {
             Value::Object(mut members) => {
                 members.retain(|_, value| !value.is_null());
-                Some(members)
+                members
             }
-            _ => None,
+            _ => Map::new(),
         }
     }
 
@@ -424,11 +425,13 @@ impl Error {
     /// What the caller gets to read.
     #[must_use]
     pub fn into_body(self) -> ErrorBody {
+        let mut details = self.details();
+        details.insert("documentation".into(), self.code().page().into());
         ErrorBody {
-            code: self.code().into(),
+            code: self.code(),
             message: self.message(),
             notices: self.notices(),
-            details: self.details().map(Details),
+            details: Some(Details(details)),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod capabilities;
 pub mod decision_log;
 pub mod document;
 pub mod error;
+pub mod error_code;
 pub mod etag;
 mod examples;
 pub mod health;

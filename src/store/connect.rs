@@ -27,6 +27,10 @@ const READERS: u32 = 10;
 const SQLITE_READERS: u32 = 4;
 /// Memory for pages in each connection to SQLite: negative, so in KiB. What is not here is in the system's cache.
 const SQLITE_CACHE_KIB: &str = "-4096";
+/// After how many pages of 4 KiB in the log SQLite writes them into the file. Most links touch the same few pages, at the
+/// end of the audit log and of the events: the longer the log, the more of their writes become one. Its own choice is
+/// 1,000.
+const SQLITE_CHECKPOINT_PAGES: &str = "16384";
 
 /// The address of a database: `sqlite://path` or `postgres://user:password@host/database`.
 #[derive(Clone, PartialEq, Eq)]
@@ -124,6 +128,7 @@ fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {
                 .foreign_keys(true)
                 .busy_timeout(STATEMENT_TIMEOUT)
                 .pragma("cache_size", SQLITE_CACHE_KIB)
+                .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES)
                 .pragma("temp_store", "memory")
         })
         .map_sqlx_sqlite_pool_opts(|pool| {

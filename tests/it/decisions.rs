@@ -85,7 +85,9 @@ async fn a_refusal_tells_others_only_what_they_can_do_about_it(aka: Aka) {
     let bot = acme.limited_to(&["users:read"]).await;
 
     let forbidden = bot.get(format!("/v1/users/{user}")).await.refused(403, "forbidden");
-    let expected = json!({ "action": "getUser", "kind": "forbidden", "priority": 5 });
+    let expected = json!({
+        "action": "getUser", "kind": "forbidden", "priority": 5, "documentation": "/docs/errors/forbidden",
+    });
     assert_eq!(forbidden["details"], expected, "{forbidden}");
     assert_eq!(forbidden.notices(), ["Not today."]);
 

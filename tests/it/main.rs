@@ -3,6 +3,7 @@
 //! One binary, so that it is linked once. A module asserts things about one subject; the list at its head says what.
 //! [`harness`] starts the servers and checks what must hold for every answer, whatever a test asks.
 
+mod error_codes;
 mod harness;
 
 mod api_keys;

@@ -375,6 +375,10 @@ fn check_error(answer: &Answer, method: &str) -> Result<(), String> {
             return Err(format!("an error has a text {required}"));
         }
     }
+    let page = format!("/docs/errors/{}", error["code"].as_str().unwrap_or_default());
+    if answer.json["details"]["documentation"] != page {
+        return Err(format!("an error points at {page}"));
+    }
     for (name, value) in error {
         let right = match name.as_str() {
             "code" | "message" => true,
