@@ -58,8 +58,8 @@ assert(Array.isArray(refused.error?.notices ?? []));
 const list = await aka.GET("/v1/users/{id}/identities", { params: { header, path: { id: ada.id } } });
 assert.deepEqual(list.data?.data, [identity]);
 
-const unlinked = await aka.DELETE("/v1/users/{id}/identities/{identity_id}", {
-  params: { header, path: { id: ada.id, identity_id: identity.id } },
+const unlinked = await aka.DELETE("/v1/users/{id}/identities/{identityId}", {
+  params: { header, path: { id: ada.id, identityId: identity.id } },
 });
 assert.equal(unlinked.response.status, 204);
 console.log("TypeScript: user, provider, link, list, unlink; 409 and 403 read by their types");
