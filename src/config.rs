@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::store::DatabaseUrl;
+use crate::{
+    cross_origin::{CrossOrigin, Origin},
+    store::DatabaseUrl,
+};
 
 /// Where the data is.
 #[derive(Args, Clone, Debug)]
@@ -56,6 +59,24 @@ pub struct Serving {
         hide_env_values = true
     )]
     pub listen: SocketAddr,
+    /// The origins whose pages may call the server from a browser, with commas between them, as in
+    /// https://app.example.com; `*` for all. None, when it is not given
+    #[arg(
+        long,
+        env = "AKA_CORS_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGINS",
+        hide_env_values = true
+    )]
+    cors_origins: Vec<Origin>,
+}
+
+impl Serving {
+    /// The pages that may call the server.
+    #[must_use]
+    pub fn cross_origin(&self) -> CrossOrigin {
+        CrossOrigin::new(self.cors_origins.clone())
+    }
 }
 
 /// What is done before the server begins.

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod connections;
+pub mod cross_origin;
 pub mod demo;
 pub mod domain;
 pub mod policy;

@@ -20,7 +20,7 @@ use poem::{
     Body, Endpoint, EndpointExt as _, IntoResponse as _, Request, Response, Route,
     error::{MethodNotAllowedError, NotFoundError, ParsePathError},
     get, handler,
-    http::{HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     web::Path,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -35,6 +35,7 @@ use crate::{
         error_code::ErrorCode,
     },
     clock, connections,
+    cross_origin::CrossOrigin,
     domain::{
         api_keys::ApiKeys, decision_log::DecisionLog, jwks_client::JwksClient, tenant_state::Tenants, tokens::Tokens,
     },
@@ -97,12 +98,13 @@ impl Server {
     /// # Errors
     ///
     /// Where the address cannot be had.
-    pub async fn listen(self, address: SocketAddr) -> Result<Listening, io::Error> {
+    pub async fn listen(self, address: SocketAddr, cross_origin: CrossOrigin) -> Result<Listening, io::Error> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
         let listener = TcpListener::bind(address).await.map_err(named)?;
         let address = listener.local_addr().map_err(named)?;
         Ok(Listening {
             server: self,
+            cross_origin,
             listener,
             address,
         })
@@ -112,6 +114,7 @@ impl Server {
 /// A server that listens, but does not answer yet.
 pub struct Listening {
     server: Server,
+    cross_origin: CrossOrigin,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -128,6 +131,7 @@ impl Listening {
     pub async fn run(self, asked_to_stop: impl Future<Output = ()>) {
         let Self {
             server: Server { app, beside },
+            cross_origin,
             listener,
             address,
         } = self;
@@ -138,7 +142,13 @@ impl Listening {
             tracing::info!("asked to stop: finishing what has begun");
             stopping.store(true, Ordering::Relaxed);
         };
-        connections::serve(listener, endpoint(app.clone()), asked_to_stop, STOP_TIMEOUT).await;
+        connections::serve(
+            listener,
+            endpoint(app.clone(), cross_origin),
+            asked_to_stop,
+            STOP_TIMEOUT,
+        )
+        .await;
         for task in beside {
             task.abort();
         }
@@ -166,7 +176,7 @@ pub fn asked_to_stop() -> Result<impl Future<Output = ()>, io::Error> {
 }
 
 /// Everything that is served.
-fn endpoint(app: App) -> impl Endpoint<Output = Response> {
+fn endpoint(app: App, cross_origin: CrossOrigin) -> impl Endpoint<Output = Response> {
     let document = Document::get();
     let routes = Route::new()
         .at("/openapi.json", get(openapi_json))
@@ -179,6 +189,7 @@ fn endpoint(app: App) -> impl Endpoint<Output = Response> {
     Surrounded {
         inner: routes,
         document,
+        cross_origin,
     }
 }
 
@@ -219,6 +230,7 @@ fn html(page: impl Into<Body>) -> Response {
 struct Surrounded<E> {
     inner: E,
     document: &'static Document,
+    cross_origin: CrossOrigin,
 }
 
 impl<E: Endpoint> Endpoint for Surrounded<E> {
@@ -228,6 +240,7 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
         let began = Instant::now();
         let id = request_id(&request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let origin = request.headers().get(header::ORIGIN).cloned();
         // Only what a person needs to follow a request. Neither query nor headers: they hold personal data and secrets.
         let span = tracing::info_span!(
             "request",
@@ -245,6 +258,9 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
             );
             let mut response = match answer.await {
                 Ok(Ok(Ok(output))) => output.into_response(),
+                Ok(Ok(Err(error))) if method == Method::OPTIONS && error.is::<MethodNotAllowedError>() => {
+                    self.options(&path)
+                }
                 Ok(Ok(Err(error))) => self.refusal(error, &path),
                 Ok(Err(_)) => Error::Internal {
                     reason: "a panic".into(),
@@ -253,6 +269,12 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
                 Err(_) => Error::TimedOut.into_response(),
             };
             response.headers_mut().insert(REQUEST_ID, id);
+            if path.starts_with("/v1/") {
+                response
+                    .headers_mut()
+                    .insert(header::CACHE_CONTROL, cache_control(&method));
+            }
+            self.cross_origin.tell(origin.as_ref(), &mut response);
             let status = response.status();
             let duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             tracing::info!(status = status.as_u16(), duration_us, "answered");
@@ -262,7 +284,25 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
     }
 }
 
+/// Answers hold personal data, and those to changes may hold a key: no cache keeps them. A reader's own browser may keep
+/// what it asks about again with `If-None-Match` each time (RFC 9111 §5.2.2).
+fn cache_control(method: &Method) -> HeaderValue {
+    HeaderValue::from_static(if method.is_safe() {
+        "private, no-cache"
+    } else {
+        "no-store"
+    })
+}
+
 impl<E> Surrounded<E> {
+    /// What a path can do (RFC 9110 §9.3.7).
+    fn options(&self, path: &str) -> Response {
+        Response::builder()
+            .status(StatusCode::NO_CONTENT)
+            .header(header::ALLOW, self.document.methods(path).join(", "))
+            .finish()
+    }
+
     /// The contract's error for whatever went wrong.
     fn refusal(&self, error: poem::Error, path: &str) -> Response {
         let error = match error.downcast::<Error>() {

@@ -131,7 +131,8 @@ impl Document {
             }) && segments.next().is_none()
         };
         let found = self.routes.iter().find(|(route, _)| fits(route));
-        found.map_or_else(|| vec!["GET".into(), "HEAD".into()], |(_, methods)| methods.clone())
+        let of_pages = || ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec();
+        found.map_or_else(of_pages, |(_, methods)| methods.clone())
     }
 }
 
@@ -143,6 +144,7 @@ fn routes(document: &Value) -> Vec<(Vec<String>, Vec<String>)> {
             if methods.iter().any(|method| method == "GET") {
                 methods.push("HEAD".into());
             }
+            methods.push("OPTIONS".into());
             (path.split('/').map(str::to_owned).collect::<Vec<_>>(), methods)
         })
         .collect();
@@ -280,6 +282,9 @@ fn complete_response(operation: &str, status: &str, response: &mut Value) {
         response["headers"] = json!({});
     }
     response["headers"]["X-Request-ID"] = header("X-Request-ID");
+    if !["getHealth", "getReadiness"].contains(&operation) {
+        response["headers"]["Cache-Control"] = header("Cache-Control");
+    }
     match status {
         "401" => response["headers"]["WWW-Authenticate"] = header("WWW-Authenticate"),
         "503" => response["headers"]["Retry-After"] = header("Retry-After"),
@@ -298,6 +303,13 @@ fn headers() -> Value {
             "required": true,
             "schema": { "type": "string" },
             "example": "0198c5a0-7c3b-7e21-9d55-0c4f8b1a2d3e",
+        },
+        "Cache-Control": {
+            "description": "`no-store` of changes, whose answers may hold a key; `private, no-cache` of the rest \
+                (RFC 9111 §5.2.2).",
+            "required": true,
+            "schema": { "type": "string" },
+            "example": "private, no-cache",
         },
         "WWW-Authenticate": {
             "description": "The ways to show a credential (RFC 9110 §11.6.1).",

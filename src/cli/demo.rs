@@ -33,12 +33,13 @@ pub struct Arguments {
 const KEY_SECONDS: i64 = 24 * 60 * 60;
 
 pub async fn run(arguments: Arguments) -> Outcome {
+    let serving = arguments.serving;
     let directory = tempfile::Builder::new().prefix("aka-demo-").tempdir()?;
     let url: DatabaseUrl = format!("sqlite://{}", directory.path().join("aka.db").display()).parse()?;
     store::migrate(&url).await?;
     let server = Server::open(&url, true).await?;
     let key = seed(server.store()).await?;
-    let listening = server.listen(arguments.serving.listen).await?;
+    let listening = server.listen(serving.listen, serving.cross_origin()).await?;
     let address = listening.address();
     print(&format!(
         r#"listening on {address}

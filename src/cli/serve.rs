@@ -34,7 +34,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let server = Server::open(url, starting.jwks_allow_private)
         .await
         .map_err(|error| unusable(url, &error))?;
-    let listening = server.listen(serving.listen).await?;
+    let listening = server.listen(serving.listen, serving.cross_origin()).await?;
     super::print(&format!("listening on {}", listening.address()))?;
     listening.run(server::asked_to_stop()?).await;
     Ok(())

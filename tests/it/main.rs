@@ -9,6 +9,7 @@ mod harness;
 mod api_keys;
 mod bearer_tokens;
 mod bodies;
+mod browsers;
 mod capabilities;
 mod command_line;
 mod connections;
