@@ -60,7 +60,7 @@ pub struct Serving {
     )]
     pub listen: SocketAddr,
     /// The origins whose pages may call the server from a browser, with commas between them, as in
-    /// https://app.example.com; `*` for all. None, when it is not given
+    /// `https://app.example.com`; `*` for all. None, when it is not given
     #[arg(
         long,
         env = "AKA_CORS_ORIGINS",
