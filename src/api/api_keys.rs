@@ -172,6 +172,7 @@ impl NewApiKeyBody {
             return Err(Error::field(In::Body, "expires_at", "must be in the future"));
         }
         Ok(NewApiKey {
+            id: ApiKeyId::new(),
             name: self.name,
             scopes: self.scopes,
             identity_provider_id: self.identity_provider_id,

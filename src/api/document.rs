@@ -290,7 +290,8 @@ fn complete_response(operation: &str, status: &str, response: &mut Value) {
         "503" => response["headers"]["Retry-After"] = header("Retry-After"),
         _ => {}
     }
-    if let Some(example) = examples::of_error(operation, status) {
+    let of_success = || examples::of_answer(operation).filter(|_| status.starts_with('2'));
+    if let Some(example) = of_success().or_else(|| examples::of_error(operation, status)) {
         response["content"]["application/json"]["example"] = example;
     }
 }

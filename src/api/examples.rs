@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use uuid::{Uuid, uuid};
 
 use super::{
     body::MAX_BODY_BYTES,
@@ -15,15 +14,6 @@ use crate::{
 };
 
 const TIME: &str = "2026-11-23T09:30:00.000000Z";
-const IDENTITY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000c1");
-const API_KEY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000d1");
-const POLICY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000e1");
-const POLICY_RULE: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000f1");
-const DECISION: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000a1");
-const RULE: &str = "@notice(\"GitHub accounts must use an address of the company.\")\n\
-    forbid (principal, action == Action::\"createUserIdentity\", resource)\n\
-    when { context.identity_provider.provider_type == \"github\" }\n\
-    unless { context has external_email && context.external_email like \"*@example.com\" };";
 
 /// An example of a schema.
 #[expect(clippy::too_many_lines, reason = "it is a list")]
@@ -62,14 +52,10 @@ pub fn of_schema(name: &str) -> Option<Value> {
         }),
         "Rotation" => json!({ "overlap_seconds": 3600 }),
         "ApiKey" => api_key(),
-        "CreatedApiKey" => {
-            let mut key = api_key();
-            key["raw_key"] = json!("aka_<the key itself, shown only here>");
-            key
-        }
+        "CreatedApiKey" => created_api_key(),
         "Page_ApiKey" => page(&api_key()),
         "ApiKeyCapabilities" => json!({
-            "id": API_KEY,
+            "id": demo::API_KEY,
             "usable": true,
             "reason": null,
             "capabilities": [{
@@ -89,13 +75,13 @@ pub fn of_schema(name: &str) -> Option<Value> {
             "name": "Accounts of the company",
             "description": "Only accounts with an address of the company may be linked.",
             "priority": 100,
-            "cedar_policy_set": RULE,
+            "cedar_policy_set": demo::RULE,
         }),
-        "PolicyRuleInput" => json!({ "policy_text": RULE }),
+        "PolicyRuleInput" => json!({ "policy_text": demo::RULE }),
         "PolicyUpdate" => json!({ "enabled": true, "priority": 200 }),
-        "PolicyOrder" => json!({ "ids": [POLICY] }),
-        "PolicyRuleOrder" => json!({ "ids": [POLICY_RULE] }),
-        "PolicyExport" => json!({ "cedar_policy_set": RULE }),
+        "PolicyOrder" => json!({ "ids": [demo::POLICY] }),
+        "PolicyRuleOrder" => json!({ "ids": [demo::POLICY_RULE] }),
+        "PolicyExport" => json!({ "cedar_policy_set": demo::RULE }),
         "PolicyQuestion" => json!({
             "principal": "user:ada@example.com",
             "action": "createUserIdentity",
@@ -109,54 +95,56 @@ pub fn of_schema(name: &str) -> Option<Value> {
         "PolicyEvaluation" => json!({
             "permitted": false,
             "kind": "forbidden",
-            "matching_policy_ids": [POLICY],
-            "matching_rule_ids": [POLICY_RULE],
+            "matching_policy_ids": [demo::POLICY],
+            "matching_rule_ids": [demo::POLICY_RULE],
             "priority": 100,
-            "reason": format!("Forbidden by {POLICY_RULE}."),
-            "notices": ["GitHub accounts must use an address of the company."],
+            "reason": format!("Forbidden by {}.", demo::POLICY_RULE),
+            "notices": [demo::NOTICE],
             "explanations": [{
-                "rule_id": POLICY_RULE,
-                "policy_id": POLICY,
+                "rule_id": demo::POLICY_RULE,
+                "policy_id": demo::POLICY,
                 "effect": "forbid",
-                "message": format!("The rule {POLICY_RULE} forbids it."),
+                "message": format!("The rule {} forbids it.", demo::POLICY_RULE),
                 "unsatisfied": [],
             }],
         }),
         "PolicyChange" => json!({
-            "with": [{ "priority": 100, "cedar_policy_set": RULE }],
+            "without_rule_ids": [demo::POLICY_RULE],
             "last": 200,
         }),
-        "PolicyPreview" => json!({
-            "examined": 200,
-            "changed": 1,
-            "undecidable": 0,
-            "complete": true,
-            "decisions": [{
-                "id": DECISION,
-                "source": "audit_log",
-                "actor_id": API_KEY,
-                "actor_type": "api_key",
-                "action": "createUserIdentity",
-                "resource": format!("user:{}", demo::USER),
-                "created_at": TIME,
-                "before": { "permitted": true, "kind": "permitted", "matching_rule_ids": ["identities:write"] },
-                "after": {
-                    "permitted": false,
-                    "kind": "forbidden",
-                    "matching_policy_ids": [],
-                    "matching_rule_ids": ["with/0/0"],
-                    "priority": 100,
-                    "reason": "Forbidden by with/0/0.",
-                    "notices": ["GitHub accounts must use an address of the company."],
-                },
-                "already": false,
-                "message": format!(
-                    "createUserIdentity on user:{} was permitted by identities:write. It would be forbidden: Forbidden by \
-                     with/0/0.",
-                    demo::USER
-                ),
-            }],
-        }),
+        "PolicyPreview" => {
+            let reason = "No rule permits createUserIdentity here: neither a policy nor the scopes of the principal.";
+            let (user, rule) = (demo::USER, demo::POLICY_RULE);
+            json!({
+                "examined": 1,
+                "changed": 1,
+                "undecidable": 0,
+                "complete": true,
+                "decisions": [{
+                    "id": demo::DECISION,
+                    "source": "decision_log",
+                    "actor_id": demo::API_KEY,
+                    "actor_type": "api_key",
+                    "action": "createUserIdentity",
+                    "resource": format!("user:{user}"),
+                    "created_at": TIME,
+                    "before": { "permitted": false, "kind": "forbidden", "matching_rule_ids": [rule] },
+                    "after": {
+                        "permitted": false,
+                        "kind": "not_permitted",
+                        "matching_policy_ids": [],
+                        "matching_rule_ids": [],
+                        "priority": null,
+                        "reason": reason,
+                        "notices": [],
+                    },
+                    "already": false,
+                    "message": format!(
+                        "createUserIdentity on user:{user} was forbidden by {rule}. It would be not permitted: {reason}"
+                    ),
+                }],
+            })
+        }
         "Decision" => decision(),
         "Page_Decision" => page(&decision()),
         "Policy" => policy(),
@@ -167,7 +155,65 @@ pub fn of_schema(name: &str) -> Option<Value> {
         "TenantUpdate" => json!({ "name": "Example Company" }),
         "Tenant" => tenant(),
         "Page_Tenant" => page(&tenant()),
+        "PolicySchema" => json!({
+            "cedar": "entity Tenant = {\n  slug: String,\n  is_master: Bool,\n};\n",
+            "json": {
+                "": {
+                    "entityTypes": {
+                        "Tenant": {
+                            "shape": {
+                                "type": "Record",
+                                "attributes": {
+                                    "slug": { "type": "EntityOrCommon", "name": "String" },
+                                    "is_master": { "type": "EntityOrCommon", "name": "Bool" },
+                                },
+                            },
+                        },
+                    },
+                    "actions": {},
+                },
+            },
+        }),
         "Health" => json!({ "status": "ok" }),
+        _ => return None,
+    })
+}
+
+/// An example of what an operation answers, where that is another than of its schema in general.
+pub fn of_answer(operation: &str) -> Option<Value> {
+    let but = |mut answer: Value, other: Value| {
+        for (name, value) in members(other) {
+            answer[name] = value;
+        }
+        answer
+    };
+    let caller = demo::CALLER;
+    Some(match operation {
+        "getUserIdentity" | "lookupIdentity" => slack_identity(),
+        "listUserIdentities" => page(&slack_identity()),
+        "createUser" => but(user(), json!({ "email": "sam@example.com", "name": "Sam Example" })),
+        "updateUser" => but(user(), json!({ "roles": ["engineer", "on-call"] })),
+        "createIdentityProvider" => but(
+            provider(),
+            json!({
+                "name": "Company sign-in",
+                "provider_type": "oidc",
+                "config": {
+                    "issuer": "https://login.example.com",
+                    "audience": "https://aka.example.com",
+                    "jwks_uri": "https://login.example.com/keys",
+                },
+            }),
+        ),
+        "createPolicyRule" => but(rule(), json!({ "ordinal": 1 })),
+        "updatePolicy" => but(policy(), json!({ "priority": 200 })),
+        "createApiKey" | "createTenantApiKey" | "rotateApiKey" => {
+            but(created_api_key(), json!({ "created_by": caller }))
+        }
+        "createTenant" => but(
+            tenant(),
+            json!({ "name": "Another Company", "slug": "another-company", "is_master": false }),
+        ),
         _ => return None,
     })
 }
@@ -178,16 +224,18 @@ pub fn of_parameter(path: &str, name: &str) -> Option<Value> {
     Some(match (name, resource) {
         ("X-Tenant-ID", _) | ("id", "tenants") => json!(demo::TENANT),
         ("id", "users") => json!(demo::USER),
-        ("id", "identity-providers") | ("identity_provider_id", _) => json!(demo::GITHUB),
-        ("id", "api-keys") | ("actor_id", _) => json!(API_KEY),
-        ("id", "decisions") => json!(DECISION),
+        ("identity_provider_id", "identities") => json!(demo::SLACK),
+        ("id", "identity-providers") => json!(demo::GITHUB),
+        ("id", "api-keys") | ("actor_id", _) => json!(demo::API_KEY),
+        ("id", "decisions") => json!(demo::DECISION),
         ("action", _) => json!("createUserIdentity"),
         ("kind", _) => json!("forbidden"),
-        ("from" | "to", _) => json!(TIME),
-        ("identityId", _) => json!(IDENTITY),
-        ("policyId", _) => json!(POLICY),
-        ("ruleId", _) => json!(POLICY_RULE),
-        ("external_id", _) => json!("583231"),
+        ("from", _) => json!("2026-01-01T00:00:00Z"),
+        ("to", _) => json!("2100-01-01T00:00:00Z"),
+        ("identityId", _) => json!(demo::IDENTITY),
+        ("policyId", _) => json!(demo::POLICY),
+        ("ruleId", _) => json!(demo::POLICY_RULE),
+        ("external_id", "identities") => json!(demo::SLACK_ACCOUNT),
         ("limit", _) => json!(50),
         _ => return None,
     })
@@ -210,7 +258,7 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
             action: Action::CreateUserIdentity,
             decision: Arc::new(Decision {
                 verdict: Verdict::Forbidden,
-                notices: vec!["GitHub accounts must use an address of the company.".into()],
+                notices: vec![demo::NOTICE.into()],
                 level: Some(DecidedAt::Priority(100)),
                 ..Decision::error()
             }),
@@ -221,7 +269,7 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
         ("408", _) => Error::BodyTimedOut,
         ("409", "createUserIdentity") => Error::IdentityAlreadyLinked {
             details: members(json!({
-                "identity_id": IDENTITY,
+                "identity_id": demo::IDENTITY,
                 "linked_by": "manual",
                 "linked_at": TIME,
                 "linked_to_user_id": demo::OTHER_USER,
@@ -273,7 +321,7 @@ fn page(row: &Value) -> Value {
 
 fn identity() -> Value {
     json!({
-        "id": IDENTITY,
+        "id": "0198c5a0-0000-7000-8000-0000000000c2",
         "user_id": demo::USER,
         "identity_provider_id": demo::GITHUB,
         "provider_name": "GitHub",
@@ -282,6 +330,24 @@ fn identity() -> Value {
         "external_username": "octocat",
         "external_email": "octocat@example.com",
         "external_display_name": "The Octocat",
+        "linked_by": "manual",
+        "last_synced_at": null,
+        "created_at": TIME,
+        "updated_at": TIME,
+    })
+}
+
+fn slack_identity() -> Value {
+    json!({
+        "id": demo::IDENTITY,
+        "user_id": demo::USER,
+        "identity_provider_id": demo::SLACK,
+        "provider_name": "Slack",
+        "provider_type": "slack",
+        "external_id": demo::SLACK_ACCOUNT,
+        "external_username": "ada",
+        "external_email": "ada@example.com",
+        "external_display_name": "Ada",
         "linked_by": "manual",
         "last_synced_at": null,
         "created_at": TIME,
@@ -307,7 +373,7 @@ fn provider() -> Value {
         "id": demo::GITHUB,
         "name": "GitHub",
         "provider_type": "github",
-        "config": { "organization": "example" },
+        "config": {},
         "enabled": true,
         "last_synced_at": null,
         "sync_status": "pending",
@@ -319,7 +385,7 @@ fn provider() -> Value {
 
 fn api_key() -> Value {
     json!({
-        "id": API_KEY,
+        "id": demo::API_KEY,
         "name": "chat bot",
         "scopes": ["identities:read"],
         "identity_provider_id": null,
@@ -330,6 +396,12 @@ fn api_key() -> Value {
         "revoked_by": null,
         "created_at": TIME,
     })
+}
+
+fn created_api_key() -> Value {
+    let mut key = api_key();
+    key["raw_key"] = json!("aka_<the key itself, shown only here>");
+    key
 }
 
 fn tenant() -> Value {
@@ -345,10 +417,10 @@ fn tenant() -> Value {
 
 fn rule() -> Value {
     json!({
-        "id": POLICY_RULE,
+        "id": demo::POLICY_RULE,
         "ordinal": 0,
         "effect": "forbid",
-        "policy_text": RULE,
+        "policy_text": demo::RULE,
         "principal_scope_type": "any",
         "principal_entity_type": null,
         "principal_entity_id": null,
@@ -357,8 +429,8 @@ fn rule() -> Value {
         "resource_scope_type": "any",
         "resource_entity_type": null,
         "resource_entity_id": null,
-        "conditions": "when { context.identity_provider.provider_type == \"github\" }\nunless { context has external_email && context.external_email like \"*@example.com\" }",
-        "notice": "GitHub accounts must use an address of the company.",
+        "conditions": "when { context.identity_provider.provider_type == \"github\" && context has external_email }\nunless { context.external_email like \"*@example.com\" }",
+        "notice": demo::NOTICE,
         "warnings": [],
         "created_at": TIME,
     })
@@ -366,7 +438,7 @@ fn rule() -> Value {
 
 fn policy() -> Value {
     json!({
-        "id": POLICY,
+        "id": demo::POLICY,
         "name": "Accounts of the company",
         "description": "Only accounts with an address of the company may be linked.",
         "enabled": true,
@@ -379,10 +451,10 @@ fn policy() -> Value {
 
 fn decision() -> Value {
     json!({
-        "id": DECISION,
-        "actor_id": API_KEY,
+        "id": demo::DECISION,
+        "actor_id": demo::API_KEY,
         "actor_type": "api_key",
-        "scopes": ["identities:read", "identities:write"],
+        "scopes": ["identities:read"],
         "action": "createUserIdentity",
         "resource": format!("user:{}", demo::USER),
         "context": {
@@ -392,10 +464,10 @@ fn decision() -> Value {
         },
         "kind": "forbidden",
         "priority": 100,
-        "matching_policy_ids": [POLICY],
-        "matching_rule_ids": [POLICY_RULE],
-        "notices": ["GitHub accounts must use an address of the company."],
-        "policy_version": 7,
+        "matching_policy_ids": [demo::POLICY],
+        "matching_rule_ids": [demo::POLICY_RULE],
+        "notices": [demo::NOTICE],
+        "policy_version": 1,
         "created_at": TIME,
     })
 }

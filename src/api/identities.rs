@@ -231,7 +231,11 @@ impl IdentitiesApi {
             display_name: new.external_display_name,
         };
         let show = |identity| UserIdentity::show(identity, caller.tenant()).map(Answer);
-        match caller.store().write(Link::manual(permit, user, account)).await {
+        match caller
+            .store()
+            .write(Link::manual(permit, IdentityId::new(), user, account))
+            .await
+        {
             Ok(Linked::Now(identity)) => {
                 let location = format!("/v1/users/{user}/identities/{}", identity.id);
                 Ok(LinkAnswer::Linked(show(identity)?, location))

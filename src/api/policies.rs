@@ -18,7 +18,7 @@ use crate::{
     clock::Timestamp,
     domain::{
         caller::On,
-        ids::PolicyId,
+        ids::{PolicyId, PolicyRuleId},
         policies::{self, CreatePolicy, DeletePolicy, MAX_RULES_PER_POLICY, NewRule, ReorderPolicies, UpdatePolicy},
         text::{Description, Name},
     },
@@ -182,6 +182,7 @@ fn split(set: &str) -> Result<Vec<NewRule>, Error> {
         match too_long(&policy_text) {
             Some(reason) => Err(Error::field(In::Body, FIELD, reason)),
             None => Ok(NewRule {
+                id: PolicyRuleId::new(),
                 policy_text,
                 notice: None,
             }),

@@ -529,7 +529,11 @@ impl PolicyRulesApi {
         let change = CreatePolicyRule {
             permit,
             policy,
-            rule: NewRule { policy_text, notice },
+            rule: NewRule {
+                id: PolicyRuleId::new(),
+                policy_text,
+                notice,
+            },
         };
         let rule = caller.store().write(change).await?;
         let (location, etag) = (format!("/v1/policies/{policy}/rules/{}", rule.id), of_rule(&rule));

@@ -1,27 +1,34 @@
 //! `aka demo`: a server on a throw-away store with an example company in it.
 
 use clap::Args;
+use serde_json::json;
 
 use super::{Outcome, print};
 use crate::{
-    clock,
+    clock::{self, Timestamp},
     config::Serving,
     demo,
     domain::{
-        api_keys::{ApiKeyRefusal, CreateApiKey, NewApiKey, RawKey},
+        api_keys::{CreateApiKey, NewApiKey, RawKey},
         caller::Permit,
+        decision_log::WriteDecisions,
         identity_providers::{Config, CreateIdentityProvider},
-        ids::{IdentityProviderId, TenantId, UserId},
+        ids::{ApiKeyId, IdentityId, IdentityProviderId, PolicyId, PolicyRuleId, TenantId, UserId},
+        linking::{Account, Link},
+        policies::{CreatePolicy, NewRule},
         scopes::Scope,
         tenants::CreateTenant,
-        text::{Email, Name, RoleName, Slug},
         users::CreateUser,
     },
     policy::Action,
     server::{self, Server},
-    store::{self, DatabaseUrl, Store},
+    store::{self, Change, DatabaseUrl, Store},
 };
-use aka_entity::identity_provider::ProviderType;
+use aka_entity::{
+    audit_log_entry::ActorType,
+    decision::{self, DecisionKind},
+    identity_provider::ProviderType,
+};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -64,34 +71,76 @@ Or try it in the browser: open {address}/docs, press Authorize, and give as apiK
 }
 
 /// Puts the example company into a store. Returns a key that may do everything in it.
-async fn seed(store: &Store) -> Result<RawKey, Box<dyn std::error::Error>> {
-    let tenant = TenantId(demo::TENANT);
-    let permit = |action| Permit::of_operator(tenant, action);
-    let refused = |what: &str| format!("the demo's {what} cannot be made");
-    let (name, slug): (Name, Slug) = ("Example Company".parse()?, "example".parse()?);
+async fn seed(store: &Store) -> Seeded<RawKey> {
+    tenant(store).await?;
+    users(store).await?;
+    identity_providers(store).await?;
+    identity(store).await?;
+    policy(store).await?;
+    let chat_bot = NewApiKey {
+        id: ApiKeyId(demo::API_KEY),
+        name: "chat bot".parse()?,
+        scopes: vec![Scope::IdentitiesRead],
+        identity_provider_id: None,
+        expires_at: Timestamp::parse_rfc3339("2030-01-31T12:00:00Z"),
+    };
+    api_key(store, chat_bot).await?;
+    decision(store).await?;
+    let own = NewApiKey {
+        id: ApiKeyId(demo::CALLER),
+        name: "demo".parse()?,
+        scopes: Scope::ALL.to_vec(),
+        identity_provider_id: None,
+        expires_at: Some(clock::now().plus_seconds(KEY_SECONDS)),
+    };
+    api_key(store, own).await
+}
+
+type Seeded<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+fn permit(action: Action) -> Permit {
+    Permit::of_operator(TenantId(demo::TENANT), action)
+}
+
+/// Writes a change of the example company.
+async fn write<C: Change>(store: &Store, change: C) -> Seeded<C::Done>
+where
+    C::Refusal: std::fmt::Debug,
+{
+    let written = store.write(change).await;
+    written.map_err(|refusal| format!("the example company cannot be made: {refusal:?}").into())
+}
+
+async fn tenant(store: &Store) -> Seeded {
     let change = CreateTenant {
         permit: permit(Action::CreateTenant),
-        id: tenant,
-        name,
-        slug,
+        id: TenantId(demo::TENANT),
+        name: "Example Company".parse()?,
+        slug: "example".parse()?,
         is_master: true,
     };
-    store.write(change).await.map_err(|_| refused("tenant"))?;
+    write(store, change).await?;
+    Ok(())
+}
+
+async fn users(store: &Store) -> Seeded {
     for (id, email, name) in [
         (demo::USER, "ada@example.com", "Ada Example"),
         (demo::OTHER_USER, "grace@example.com", "Grace Example"),
     ] {
-        let (email, name): (Email, Name) = (email.parse()?, name.parse()?);
-        let roles: Vec<RoleName> = vec!["engineer".parse()?];
         let change = CreateUser {
             permit: permit(Action::CreateUser),
             id: UserId(id),
-            email,
-            name,
-            roles,
+            email: email.parse()?,
+            name: name.parse()?,
+            roles: vec!["engineer".parse()?],
         };
-        store.write(change).await.map_err(|_| refused("user"))?;
+        write(store, change).await?;
     }
+    Ok(())
+}
+
+async fn identity_providers(store: &Store) -> Seeded {
     for (id, name, provider_type) in [
         (demo::GITHUB, "GitHub", ProviderType::Github),
         (demo::SLACK, "Slack", ProviderType::Slack),
@@ -104,15 +153,74 @@ async fn seed(store: &Store) -> Result<RawKey, Box<dyn std::error::Error>> {
             config: Config::default(),
             enabled: true,
         };
-        store.write(change).await.map_err(|_| refused("identity provider"))?;
+        write(store, change).await?;
     }
-    let key = NewApiKey {
-        name: "demo".parse()?,
-        scopes: Scope::ALL.to_vec(),
-        identity_provider_id: None,
-        expires_at: Some(clock::now().plus_seconds(KEY_SECONDS)),
+    Ok(())
+}
+
+async fn identity(store: &Store) -> Seeded {
+    let account = Account {
+        identity_provider_id: IdentityProviderId(demo::SLACK),
+        external_id: demo::SLACK_ACCOUNT.parse()?,
+        username: Some("ada".parse()?),
+        email: Some("ada@example.com".parse()?),
+        display_name: Some("Ada".parse()?),
     };
-    let made = store.write(CreateApiKey::new(permit(Action::CreateApiKey), key)).await;
-    let (_, key) = made.map_err(|_: ApiKeyRefusal| refused("key"))?;
-    Ok(key)
+    let permit = permit(Action::CreateUserIdentity);
+    let change = Link::manual(permit, IdentityId(demo::IDENTITY), UserId(demo::USER), account);
+    write(store, change).await?;
+    Ok(())
+}
+
+async fn policy(store: &Store) -> Seeded {
+    let change = CreatePolicy {
+        permit: permit(Action::CreatePolicy),
+        id: PolicyId(demo::POLICY),
+        name: "Accounts of the company".parse()?,
+        description: Some("Only accounts with an address of the company may be linked.".parse()?),
+        enabled: true,
+        priority: 100,
+        rules: vec![NewRule {
+            id: PolicyRuleId(demo::POLICY_RULE),
+            policy_text: demo::RULE.into(),
+            notice: None,
+        }],
+    };
+    write(store, change).await?;
+    Ok(())
+}
+
+async fn api_key(store: &Store, key: NewApiKey) -> Seeded<RawKey> {
+    let (_, raw) = write(store, CreateApiKey::new(permit(Action::CreateApiKey), key)).await?;
+    Ok(raw)
+}
+
+/// As if the policy had refused the key of the chat bot a link.
+async fn decision(store: &Store) -> Seeded {
+    let decision = decision::Model {
+        tenant_id: demo::TENANT,
+        id: demo::DECISION,
+        actor_id: demo::API_KEY.to_string(),
+        actor_type: ActorType::ApiKey,
+        scopes: json!([Scope::IdentitiesRead.as_str()]),
+        action: Action::CreateUserIdentity.as_str().to_owned(),
+        resource: format!("user:{}", demo::USER),
+        kind: DecisionKind::Forbidden,
+        priority: Some(100),
+        rule_ids: json!([demo::POLICY_RULE]),
+        policy_ids: json!([demo::POLICY]),
+        notices: json!([demo::NOTICE]),
+        policy_version: 1,
+        context: Some(json!({
+            "identity_provider": demo::GITHUB,
+            "external_id": "583231",
+            "external_email": "octocat@elsewhere.example",
+        })),
+        created_at: clock::now().0,
+    };
+    let change = WriteDecisions {
+        tenant: TenantId(demo::TENANT),
+        decisions: vec![decision],
+    };
+    write(store, change).await
 }

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         api_keys::{ApiKeyRefusal, CreateApiKey, NewApiKey},
         caller::Permit,
-        ids::TenantId,
+        ids::{ApiKeyId, TenantId},
         scopes::Scope,
         tenants,
         text::Name,
@@ -73,6 +73,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let store = open(&database.url()?).await?;
     let expires_at = expires_in_days.map(|days| clock::now().plus_seconds(days * SECONDS_PER_DAY));
     let key = NewApiKey {
+        id: ApiKeyId::new(),
         name,
         scopes,
         identity_provider_id: None,

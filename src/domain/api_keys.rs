@@ -335,6 +335,8 @@ pub async fn list(
 /// What a new key is to be.
 #[derive(Clone, Debug)]
 pub struct NewApiKey {
+    /// Its id.
+    pub id: ApiKeyId,
     /// What it is called.
     pub name: Name,
     /// What it may do.
@@ -420,14 +422,13 @@ async fn insert(
     tenant: TenantId,
     key: &NewApiKey,
 ) -> Result<(api_key::Model, RawKey), ApiKeyRefusal> {
-    let id = ApiKeyId::new();
-    let raw = RawKey::new(tenant, id).map_err(|_| ApiKeyRefusal::Randomness)?;
+    let raw = RawKey::new(tenant, key.id).map_err(|_| ApiKeyRefusal::Randomness)?;
     let mut scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     scopes.sort_unstable();
     scopes.dedup();
     let row = api_key::Model {
         tenant_id: tenant.0,
-        id: id.0,
+        id: key.id.0,
         name: key.name.to_string(),
         hash: RawKey::hash(raw.reveal()).to_vec(),
         scopes: scopes.into(),
@@ -525,6 +526,7 @@ impl Change for RotateApiKey {
             return Err(ApiKeyRefusal::Rotated);
         }
         let successor = NewApiKey {
+            id: ApiKeyId::new(),
             name: Name::new(old.name.clone()).map_err(StoreError::Fault)?,
             scopes: scopes(&old),
             identity_provider_id: old.identity_provider_id.map(IdentityProviderId),

@@ -176,9 +176,11 @@ fn of(caller: &Caller, forbidden: &Forbidden) -> Option<decision::Model> {
 }
 
 /// Writes decisions of a tenant. No event and no audit entry: nothing was changed.
-struct WriteDecisions {
-    tenant: TenantId,
-    decisions: Vec<decision::Model>,
+pub struct WriteDecisions {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// What it was refused.
+    pub decisions: Vec<decision::Model>,
 }
 
 #[async_trait]

@@ -240,10 +240,10 @@ pub struct Link {
 impl Link {
     /// A link that somebody asked for.
     #[must_use]
-    pub fn manual(permit: Permit, user: UserId, account: Account) -> Self {
+    pub const fn manual(permit: Permit, id: IdentityId, user: UserId, account: Account) -> Self {
         Self {
             permit,
-            id: IdentityId::new(),
+            id,
             user,
             account,
             linked_by: LinkedBy::Manual,

@@ -18,7 +18,6 @@ use super::{
     text::{Description, Name},
 };
 use crate::{
-    clock,
     policy::rules::mark,
     store::{Applied, Change, Record, Store, StoreError, Tx},
 };
@@ -252,6 +251,8 @@ impl From<sea_orm::DbErr> for PolicyRefusal {
 /// A rule that has been checked and is to be stored.
 #[derive(Clone, Debug)]
 pub struct NewRule {
+    /// Its id.
+    pub id: PolicyRuleId,
     /// The statement.
     pub policy_text: String,
     /// What the caller reads when it determined a decision.
@@ -652,7 +653,7 @@ async fn add_rules(
         .zip(rules)
         .map(|(ordinal, rule)| policy_rule::Model {
             tenant_id: tenant.0,
-            id: clock::new_id(),
+            id: rule.id.0,
             policy_id: policy.0,
             ordinal,
             policy_text: rule.policy_text.clone(),
