@@ -14,11 +14,11 @@ use url::Url;
 
 /// What a page may send beside what every page may.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Authorization, Content-Type, If-Match, If-None-Match, X-API-Key, X-Request-ID, X-Tenant-ID",
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-API-Key, X-Request-ID, X-Tenant-ID",
 );
 /// What a page may read beside what every page may.
 const ANSWER_HEADERS: HeaderValue =
-    HeaderValue::from_static("Allow, ETag, Location, Retry-After, WWW-Authenticate, X-Request-ID");
+    HeaderValue::from_static("Allow, ETag, Idempotent-Replayed, Location, Retry-After, WWW-Authenticate, X-Request-ID");
 /// For how many seconds a browser need not ask again.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("3600");
 const ANY: &str = "*";

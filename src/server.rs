@@ -33,11 +33,13 @@ use crate::{
         document::Document,
         error::{Error, In},
         error_code::ErrorCode,
+        idempotency::Reading,
     },
     clock, connections,
     cross_origin::CrossOrigin,
     domain::{
-        api_keys::ApiKeys, decision_log::DecisionLog, jwks_client::JwksClient, tenant_state::Tenants, tokens::Tokens,
+        api_keys::ApiKeys, decision_log::DecisionLog, idempotency, jwks_client::JwksClient, tenant_state::Tenants,
+        tokens::Tokens,
     },
     store::{Coalesced, DatabaseUrl, Store, StoreError},
 };
@@ -83,6 +85,7 @@ impl Server {
             tokio::spawn(app.tenants.clone().keep_up(app.store.clone())),
             tokio::spawn(app.api_keys.clone().keep_noting_use(app.store.clone())),
             tokio::spawn(app.decisions.clone().keep_writing(app.store.clone())),
+            tokio::spawn(idempotency::keep_forgetting(app.store.clone())),
         ];
         Ok(Self { app, beside })
     }
@@ -236,10 +239,11 @@ struct Surrounded<E> {
 impl<E: Endpoint> Endpoint for Surrounded<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let began = Instant::now();
         let id = request_id(&request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        Reading::prepare(&mut request);
         let origin = request.headers().get(header::ORIGIN).cloned();
         // Only what a person needs to follow a request. Neither query nor headers: they hold personal data and secrets.
         let span = tracing::info_span!(

@@ -16,6 +16,7 @@
 pub mod api_key;
 pub mod audit_log_entry;
 pub mod decision;
+pub mod idempotency_key;
 pub mod identity;
 pub mod identity_provider;
 pub mod outbox_event;

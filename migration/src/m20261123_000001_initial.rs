@@ -26,10 +26,12 @@ const STATISTICS: &str = "\
         ('policy_rules', 'policy_rules_policy', '100000 1000 20 1'),
         ('audit_log_entries', 'audit_log_entries', '10000000 100000 1'),
         ('decisions', 'decisions', '1000000 10000 1'),
-        ('outbox_events', 'outbox_events', '10000000 100000 1');";
+        ('outbox_events', 'outbox_events', '10000000 100000 1'),
+        ('idempotency_keys', 'idempotency_keys', '100000 1000 100 1'),
+        ('idempotency_keys', 'idempotency_keys_created_at', '100000 1');";
 
 /// Every table that this step makes, parents first.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "tenants",
     "users",
     "identity_providers",
@@ -40,6 +42,7 @@ const TABLES: [&str; 10] = [
     "audit_log_entries",
     "decisions",
     "outbox_events",
+    "idempotency_keys",
 ];
 
 #[async_trait::async_trait]
@@ -57,6 +60,7 @@ impl MigrationTrait for Migration {
             audit_log_entries(),
             decisions(),
             outbox_events(),
+            idempotency_keys(),
         ] {
             manager.create_table(clustered(table, backend)).await?;
         }
@@ -79,6 +83,7 @@ impl MigrationTrait for Migration {
                 "policy_rules",
                 &["tenant_id", "policy_id", "ordinal"],
             ),
+            index("idempotency_keys_created_at", "idempotency_keys", &["created_at"]),
         ] {
             manager.create_index(index).await?;
         }
@@ -270,6 +275,24 @@ fn outbox_events() -> TableCreateStatement {
         .col(uuid("resource_id"))
         .col(json("payload"))
         .col(integer("created_at"))
+        .to_owned()
+}
+
+fn idempotency_keys() -> TableCreateStatement {
+    Table::create()
+        .table("idempotency_keys")
+        .col(uuid("tenant_id"))
+        .col(text("actor_id"))
+        .col(ColumnDef::new("key_hash").blob().not_null())
+        .col(ColumnDef::new("answer").blob().not_null())
+        .col(integer("created_at"))
+        .primary_key(Index::create().col("tenant_id").col("actor_id").col("key_hash"))
+        .foreign_key(
+            ForeignKey::create()
+                .name("idempotency_keys_tenant")
+                .from("idempotency_keys", "tenant_id")
+                .to("tenants", "id"),
+        )
         .to_owned()
 }
 

@@ -9,6 +9,7 @@ use super::{
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
+    idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
 };
@@ -109,6 +110,12 @@ pub struct CreatedApiKey {
 }
 
 impl CreatedApiKey {
+    /// The answer to the request that made it.
+    pub(super) fn created((key, raw): (api_key::Model, RawKey)) -> Created<Self> {
+        let location = format!("/v1/api-keys/{}", key.id);
+        Created::Created(Answer(Self::new(key, &raw)), location)
+    }
+
     /// A key and its row.
     #[must_use]
     pub fn new(key: api_key::Model, raw: &RawKey) -> Self {
@@ -231,14 +238,13 @@ impl ApiKeysApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<NewApiKeyBody>,
-    ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let context =
             || Circumstances::of([("scopes", entities::texts(key.scopes.iter().map(|scope| scope.as_str())))]);
         let permit = caller.may_with(Action::CreateApiKey, On::Tenant, context).await?;
-        let (key, raw) = caller.store().write(CreateApiKey::new(permit, key)).await?;
-        let location = format!("/v1/api-keys/{}", key.id);
-        Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
+        let change = CreateApiKey::new(permit, key);
+        Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
     }
 
     /// Revoke an API key
@@ -273,7 +279,7 @@ impl ApiKeysApi {
         /// The key.
         id: Path<ApiKeyId>,
         body: Body<Rotation>,
-    ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 | E409 }>> {
+    ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let overlap = body.0.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
         if overlap > MAX_OVERLAP_SECONDS {
             let reason = format!("must be from 0 to {MAX_OVERLAP_SECONDS}");
@@ -287,11 +293,7 @@ impl ApiKeysApi {
             .collect::<Vec<_>>();
         let context = || Circumstances::of([("scopes", entities::texts(scopes))]);
         let permit = caller.may_with(Action::RotateApiKey, On::ApiKey(id.0), context).await?;
-        let (key, raw) = caller
-            .store()
-            .write(RotateApiKey::new(permit, id.0, overlap.into()))
-            .await?;
-        let location = format!("/v1/api-keys/{}", key.id);
-        Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
+        let change = RotateApiKey::new(permit, id.0, overlap.into());
+        Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use aka_entity::identity;
-use poem::{Request, RequestBody};
+use poem::{IntoResponse, Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaParamIn, MetaSchemaRef, MetaSecurityScheme, Registry},
@@ -17,10 +17,12 @@ use uuid::Uuid;
 use super::{
     App,
     error::{Error, In},
+    idempotency::{IdempotencyKey, Once, Unwritten, write_down},
 };
 use crate::{
     domain::{
         caller::{self, Circumstances, On, Permit, Refusal},
+        idempotency::{self, NotNow},
         ids::{IdentityProviderId, TenantId, UserId},
         linking::{Lookup, OfUser},
         tenant_state::TenantState,
@@ -28,7 +30,7 @@ use crate::{
         tokens::Token,
     },
     policy::Action,
-    store::{Store, StoreError},
+    store::{Change, Store, StoreError},
 };
 
 const API_KEY: &str = "X-API-Key";
@@ -37,7 +39,10 @@ const TENANT: &str = "X-Tenant-ID";
 /// The caller of an operation, and its parameter `X-Tenant-ID`.
 pub struct Caller<'a> {
     app: &'a App,
-    caller: caller::Caller,
+    of: caller::Caller,
+    /// The API key itself, where it is one.
+    api_key: Option<&'a str>,
+    idempotency_key: Option<IdempotencyKey<'a>>,
 }
 
 impl<'a> Caller<'a> {
@@ -50,7 +55,7 @@ impl<'a> Caller<'a> {
     /// The tenant.
     #[must_use]
     pub fn tenant_id(&self) -> TenantId {
-        self.caller.tenant_id()
+        self.of.tenant_id()
     }
 
     /// Which accounts has a user? A page of them, after a position.
@@ -100,7 +105,7 @@ impl<'a> Caller<'a> {
     /// What is known of the tenant.
     #[must_use]
     pub fn tenant(&self) -> &Arc<TenantState> {
-        &self.caller.tenant
+        &self.of.tenant
     }
 
     /// This caller with a tenant that knows providers. Those that another node has just made may not be in memory yet.
@@ -112,15 +117,48 @@ impl<'a> Caller<'a> {
         mut self,
         providers: impl IntoIterator<Item = IdentityProviderId>,
     ) -> Result<Self, StoreError> {
-        let known = &self.caller.tenant;
+        let known = &self.of.tenant;
         if providers
             .into_iter()
             .any(|provider| known.identity_provider(provider).is_none())
             && let Some(tenant) = self.app.tenants.get_again(self.store(), self.tenant_id()).await?
         {
-            self.caller.tenant = tenant;
+            self.of.tenant = tenant;
         }
         Ok(self)
+    }
+
+    /// Carries out a change, and makes the answer of what it did. With an `Idempotency-Key` it is made once, and answered
+    /// again with what was answered then.
+    ///
+    /// # Errors
+    ///
+    /// The change's own refusals; and where the key was sent with another request.
+    pub async fn write<C: Change, A: IntoResponse + 'static>(
+        &self,
+        change: C,
+        answer: impl Fn(C::Done) -> Result<A, Error> + Send + Sync + 'static,
+    ) -> Result<Once<A>, Unwritten<C::Refusal>> {
+        let Some(key) = &self.idempotency_key else {
+            let done = self.store().write(change).await.map_err(Unwritten::Refused)?;
+            return answer(done).map(Once::Now).map_err(Unwritten::Failed);
+        };
+        let principal = &self.of.principal;
+        let actor = (principal.tenant, principal.actor_id.as_str());
+        let request = idempotency::Request::new(actor, key.key, self.api_key, key.fingerprint());
+        let once = idempotency::Once {
+            change,
+            request: request.map_err(|error| Unwritten::Failed(error.into()))?,
+            answer: move |done| answer(done).and_then(write_down),
+        };
+        let kept = |bytes: &[u8], replayed| Once::kept(bytes, replayed).map_err(Unwritten::Failed);
+        match self.store().write(once).await {
+            Ok(bytes) => kept(&bytes, false),
+            Err(NotNow::Before(bytes)) => kept(&bytes, true),
+            Err(NotNow::AnotherRequest) => Err(Unwritten::Failed(Error::IdempotencyKeyReused)),
+            Err(NotNow::Refused(refusal)) => Err(Unwritten::Refused(refusal)),
+            Err(NotNow::Unanswerable(error)) => Err(Unwritten::Failed(error)),
+        }
     }
 
     /// Asks policy. A no is taken down in the decision log.
@@ -143,9 +181,9 @@ impl<'a> Caller<'a> {
         on: On,
         circumstances: impl FnOnce() -> Circumstances,
     ) -> Result<Permit, Refusal> {
-        let outcome = self.caller.may_with(self.store(), action, on, circumstances).await;
+        let outcome = self.of.may_with(self.store(), action, on, circumstances).await;
         if let Err(Refusal::Forbidden(forbidden)) = &outcome {
-            self.app.decisions.note(&self.caller, forbidden);
+            self.app.decisions.note(&self.of, forbidden);
         }
         outcome
     }
@@ -162,7 +200,7 @@ impl<'a> Caller<'a> {
         on: On,
         circumstances: impl FnOnce() -> Circumstances,
     ) -> Result<bool, StoreError> {
-        self.caller.could(self.store(), action, on, circumstances).await
+        self.of.could(self.store(), action, on, circumstances).await
     }
 
     async fn of(request: &'a Request) -> Result<Self, Error> {
@@ -184,11 +222,15 @@ impl<'a> Caller<'a> {
         };
         if let Some(key) = key {
             let caller = app.api_keys.authenticate(&app.store, &app.tenants, key).await?;
-            return if tenant(request)? == caller.tenant_id() {
-                Ok(Self { app, caller })
-            } else {
-                Err(Error::TenantMismatch)
-            };
+            if tenant(request)? != caller.tenant_id() {
+                return Err(Error::TenantMismatch);
+            }
+            return Ok(Self {
+                app,
+                of: caller,
+                api_key: Some(key),
+                idempotency_key: IdempotencyKey::of(request)?,
+            });
         }
         let token = Token::read(token.unwrap_or_default())?;
         // Only its tenant knows who issues a token, so that the header must be read before the rest of it is checked.
@@ -197,7 +239,12 @@ impl<'a> Caller<'a> {
             .tokens
             .authenticate(&app.store, &app.tenants, tenant, &token)
             .await?;
-        Ok(Self { app, caller })
+        Ok(Self {
+            app,
+            of: caller,
+            api_key: None,
+            idempotency_key: IdempotencyKey::of(request)?,
+        })
     }
 }
 

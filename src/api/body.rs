@@ -20,7 +20,10 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
-use super::error::{Error, In};
+use super::{
+    error::{Error, In},
+    idempotency::Reading,
+};
 
 /// The media type of everything.
 pub const JSON: &str = "application/json";
@@ -76,7 +79,9 @@ impl<T: Type + DeserializeOwned, const MAX: usize> ParsePayload for Body<T, MAX>
                 reason: format!("it could not be read: {other}"),
             },
         })?;
-        Ok(parse(&bytes).map(Self)?)
+        let value = parse(&bytes)?;
+        Reading::body(request, &bytes);
+        Ok(Self(value))
     }
 }
 

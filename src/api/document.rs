@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     api_keys::ApiKeysApi, capabilities::CapabilitiesApi, decision_log::DecisionLogApi, examples, health::HealthApi,
-    identities::IdentitiesApi, identity_providers::IdentityProvidersApi, policies::PoliciesApi,
-    policy_evaluation::PolicyEvaluationApi, policy_preview::PolicyPreviewApi, policy_rules::PolicyRulesApi,
-    tenants::TenantsApi, users::UsersApi,
+    idempotency::IDEMPOTENCY_KEY, identities::IdentitiesApi, identity_providers::IdentityProvidersApi,
+    policies::PoliciesApi, policy_evaluation::PolicyEvaluationApi, policy_preview::PolicyPreviewApi,
+    policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
 };
 
 const DESCRIPTION: &str = "\
@@ -34,6 +34,9 @@ applies. A `403` says in `notices` what the rules that refused it have to say.
 **Errors** have one shape, `ApiError`, whatever went wrong. `code` is for programs and does not change; `message` is for \
 people. Checks are made in this order: credential (`401`), tenant (`403` `tenant_mismatch`), shape of the input (`400`, \
 `413`, `415`), policy (`403` `forbidden`), existence (`404`) and conflict (`409`).
+
+**Repeating.** A request that changes something by `POST` or `PATCH` takes an `Idempotency-Key`: sent again with the same \
+key, it is answered as it was the first time, and nothing is changed twice. `PUT` and `DELETE` can be repeated as they are.
 
 **Success** is answered when the change is durable, together with its entry in the audit log and its event.";
 
@@ -201,7 +204,13 @@ fn complete(document: &mut Value) {
     type_nullables(&mut document["components"]["schemas"], &types);
     let mut shared = Map::new();
     for (path, item) in members_mut(&mut document["paths"]) {
-        for (_, operation) in members_mut(item) {
+        for (method, operation) in members_mut(item) {
+            if ["post", "patch"].contains(&method.as_str()) {
+                let parameter = idempotency_key(!operation["responses"]["422"].is_null());
+                if let Some(parameters) = operation["parameters"].as_array_mut() {
+                    parameters.push(parameter);
+                }
+            }
             let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
                 if parameter["in"] == "header" && parameter["schema"]["format"] == "uuid" {
@@ -257,6 +266,7 @@ fn share(shared: &mut Map<String, Value>, status: &str, response: &mut Value) {
         "408" => "RequestTimeout",
         "413" => "PayloadTooLarge",
         "415" => "UnsupportedMediaType",
+        "422" => "IdempotencyKeyReused",
         "500" => "Internal",
         "503" => "Unavailable",
         _ => return,
@@ -294,6 +304,24 @@ fn complete_response(operation: &str, status: &str, response: &mut Value) {
     if let Some(example) = of_success().or_else(|| examples::of_error(operation, status)) {
         response["content"]["application/json"]["example"] = example;
     }
+}
+
+/// The parameter `Idempotency-Key`.
+fn idempotency_key(has_effect: bool) -> Value {
+    let description = if has_effect {
+        "A random UUID of the caller's choice, for this request alone. If the answer is lost, the same request can be sent \
+         again with the same key: within 24 hours it is not carried out again, but answered as it was then, with \
+         `Idempotent-Replayed: true`. An error is not kept: it has changed nothing. Each credential has keys of its own."
+    } else {
+        "Has no effect: this operation changes nothing, and can be repeated as it is."
+    };
+    json!({
+        "name": IDEMPOTENCY_KEY,
+        "in": "header",
+        "description": description,
+        "required": false,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
+    })
 }
 
 fn headers() -> Value {

@@ -160,6 +160,7 @@ pub enum Error {
     ApiKeyEnded,
     ApiKeyRotated,
     PreconditionFailed,
+    IdempotencyKeyReused,
     TooManyRules {
         max: u64,
     },
@@ -234,6 +235,7 @@ impl Error {
             | Self::ApiKeyRotated
             | Self::TooManyRules { .. } => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -265,6 +267,7 @@ impl Error {
             Self::ApiKeyEnded => ErrorCode::ApiKeyEnded,
             Self::ApiKeyRotated => ErrorCode::ApiKeyRotated,
             Self::PreconditionFailed => ErrorCode::PreconditionFailed,
+            Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
             Self::TooManyRules { .. } => ErrorCode::TooManyRules,
             Self::BodyTimedOut => ErrorCode::BodyTimedOut,
             Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
@@ -345,6 +348,11 @@ impl Error {
             Self::PreconditionFailed => {
                 "Somebody else has changed this since it was read with the ETag in If-Match. Read it \
                 again, and send the change with its ETag of now."
+                    .into()
+            }
+            Self::IdempotencyKeyReused => {
+                "This Idempotency-Key was sent with another request within the last 24 hours. \
+                Send a new key with a new request, and the same one only with the same."
                     .into()
             }
             Self::TooManyRules { max } => format!("There may be {max} rules here at most. Remove some first."),

@@ -31,6 +31,7 @@ pub enum ErrorCode {
     ApiKeyRotated,
     TooManyRules,
     PreconditionFailed,
+    IdempotencyKeyReused,
     BodyTimedOut,
     PayloadTooLarge,
     UnsupportedMediaType,
@@ -51,7 +52,7 @@ struct Entry {
 
 impl ErrorCode {
     /// All of them, in the order in which a request meets them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Unauthenticated,
         Self::TenantMismatch,
         Self::MalformedJson,
@@ -73,6 +74,7 @@ impl ErrorCode {
         Self::ApiKeyRotated,
         Self::TooManyRules,
         Self::PreconditionFailed,
+        Self::IdempotencyKeyReused,
         Self::Overloaded,
         Self::Unavailable,
         Self::IssuerUnavailable,
@@ -228,6 +230,14 @@ impl ErrorCode {
                 "The database cannot be used at the moment.",
                 "It is restarted, cannot be reached, or its disk is full.",
                 "Send the request again after the seconds in `Retry-After`. To link twice does no harm.",
+            ),
+            Self::IdempotencyKeyReused => (
+                422,
+                "The `Idempotency-Key` of the request was sent with another request before.",
+                "A key was used for two changes, or the body was made anew with another time or id in it before it was \
+                 sent again. A key belongs to a credential, and is kept for 24 hours.",
+                "Nothing was changed. Make a new key, a random UUID, for each change, and send it again only with the \
+                 same method, path and body.",
             ),
             Self::Overloaded => (
                 503,

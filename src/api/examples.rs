@@ -281,6 +281,7 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
         ("409", "rotateApiKey") => Error::ApiKeyEnded,
         ("409", "createPolicy" | "updatePolicy" | "createPolicyRule") => Error::TooManyRules { max: 1000 },
         ("412", _) => Error::PreconditionFailed,
+        ("422", _) => Error::IdempotencyKeyReused,
         ("413", _) => Error::PayloadTooLarge {
             max_bytes: MAX_BODY_BYTES,
         },

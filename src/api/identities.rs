@@ -1,5 +1,7 @@
 //! Identities: linking accounts to users, and finding them.
 
+use std::sync::Arc;
+
 use aka_entity::identity::{self, LinkedBy};
 use cedar_policy::RestrictedExpression;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
@@ -11,6 +13,7 @@ use super::{
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
+    idempotency::{Once, Unwritten},
     identity_providers::ProviderTypeName,
     page::{List, MAX_LIMIT, Page},
     params::{Cursor, Limit, OptionalQuery, Path, Query},
@@ -190,7 +193,7 @@ impl IdentitiesApi {
         /// The user to whom the account is to be linked.
         id: Path<UserId>,
         body: Body<NewUserIdentity>,
-    ) -> Result<LinkAnswer, Failure<{ WITH_BODY | E404 | E409 }>> {
+    ) -> Result<Once<LinkAnswer>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let (user, Body(new)) = (id.0, body);
         let caller = caller.knowing([new.identity_provider_id]).await?;
         let circumstances = || {
@@ -230,19 +233,23 @@ impl IdentitiesApi {
             email: new.external_email,
             display_name: new.external_display_name,
         };
-        let show = |identity| UserIdentity::show(identity, caller.tenant()).map(Answer);
-        match caller
-            .store()
-            .write(Link::manual(permit, IdentityId::new(), user, account))
-            .await
-        {
-            Ok(Linked::Now(identity)) => {
-                let location = format!("/v1/users/{user}/identities/{}", identity.id);
-                Ok(LinkAnswer::Linked(show(identity)?, location))
+        let change = Link::manual(permit, IdentityId::new(), user, account);
+        let tenant = Arc::clone(caller.tenant());
+        let answer = move |linked| {
+            let show = |identity| UserIdentity::show(identity, &tenant).map(Answer);
+            Ok(match linked {
+                Linked::Now(identity) => {
+                    let location = format!("/v1/users/{user}/identities/{}", identity.id);
+                    LinkAnswer::Linked(show(identity)?, location)
+                }
+                Linked::Already(identity) => LinkAnswer::AlreadyLinked(show(identity)?),
+            })
+        };
+        match caller.write(change, answer).await {
+            Err(Unwritten::Refused(LinkRefusal::LinkedToAnother(identity))) => {
+                Err(self.taken(&caller, &identity).await.into())
             }
-            Ok(Linked::Already(identity)) => Ok(LinkAnswer::AlreadyLinked(show(identity)?)),
-            Err(LinkRefusal::LinkedToAnother(identity)) => Err(self.taken(&caller, &identity).await.into()),
-            Err(refusal) => Err(Error::from(refusal).into()),
+            outcome => Ok(outcome?),
         }
     }
 

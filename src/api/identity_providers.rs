@@ -12,6 +12,7 @@ use super::{
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, Details, E404, E409, Error, Failure, In, WITH_BODY},
+    idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
 };
@@ -270,7 +271,7 @@ impl IdentityProvidersApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<NewIdentityProvider>,
-    ) -> Result<Created<IdentityProvider>, Failure<{ WITH_BODY }>> {
+    ) -> Result<Once<Created<IdentityProvider>>, Failure<{ WITH_BODY }>> {
         let Body(new) = body;
         let config = config(new.config.unwrap_or_default())?;
         let provider_type = ProviderType::from(new.provider_type);
@@ -295,11 +296,13 @@ impl IdentityProvidersApi {
             config,
             enabled,
         };
-        let provider = caller.store().write(change).await?;
-        Ok(Created::Created(
-            Answer(provider.into()),
-            format!("/v1/identity-providers/{id}"),
-        ))
+        let answer = move |provider: identity_provider::Model| {
+            Ok(Created::Created(
+                Answer(provider.into()),
+                format!("/v1/identity-providers/{id}"),
+            ))
+        };
+        Ok(caller.write(change, answer).await?)
     }
 
     /// Get an identity provider

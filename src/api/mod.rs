@@ -15,6 +15,7 @@ pub mod error_code;
 pub mod etag;
 mod examples;
 pub mod health;
+pub mod idempotency;
 pub mod identities;
 pub mod identity_providers;
 pub mod page;

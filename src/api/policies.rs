@@ -10,6 +10,7 @@ use super::{
     body::{Answer, Body, MAX_POLICY_BODY_BYTES},
     error::{ALWAYS, E404, E409, E412, Error, Failure, In, WITH_BODY},
     etag::{IfMatch, etag},
+    idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
     policy_rules::PolicyRule,
@@ -76,12 +77,16 @@ impl TryFrom<(policy::Model, Vec<policy_rule::Model>)> for Policy {
 }
 
 impl Policy {
-    /// A policy with its state.
-    pub(super) async fn tagged<const M: u32>(
-        policy: (policy::Model, Vec<policy_rule::Model>),
-    ) -> Result<Tagged<Self>, Failure<M>> {
+    /// A policy with its state. Of one with a thousand rules that takes milliseconds, in which no other request waits.
+    fn with_etag(policy: (policy::Model, Vec<policy_rule::Model>)) -> Result<(Answer<Self>, String), Error> {
         let etag = etag(&policies::revision(&policy.0, &policy.1));
-        Ok(Tagged::Done(Answer(aside(move || Self::try_from(policy)).await?), etag))
+        tokio::task::block_in_place(|| Ok((Answer(Self::try_from(policy)?), etag)))
+    }
+
+    /// The answer of a policy with its state.
+    pub(super) fn tagged(policy: (policy::Model, Vec<policy_rule::Model>)) -> Result<Tagged<Self>, Error> {
+        let (policy, etag) = Self::with_etag(policy)?;
+        Ok(Tagged::Done(policy, etag))
     }
 }
 
@@ -257,7 +262,7 @@ impl PoliciesApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<NewPolicy, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<CreatedTagged<Policy>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Once<CreatedTagged<Policy>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(new) = body;
         let priority = NewPolicy::priority(new.priority.unwrap_or_default())?;
         let NewPolicy {
@@ -280,14 +285,11 @@ impl PoliciesApi {
             priority,
             rules,
         };
-        let policy = caller.store().write(change).await?;
-        let etag = etag(&policies::revision(&policy.0, &policy.1));
-        let policy = aside(move || Policy::try_from(policy)).await?;
-        Ok(CreatedTagged::Created(
-            Answer(policy),
-            format!("/v1/policies/{id}"),
-            etag,
-        ))
+        let answer = move |policy| {
+            let (policy, etag) = Policy::with_etag(policy)?;
+            Ok(CreatedTagged::Created(policy, format!("/v1/policies/{id}"), etag))
+        };
+        Ok(caller.write(change, answer).await?)
     }
 
     /// Get a policy
@@ -305,7 +307,7 @@ impl PoliciesApi {
     ) -> Result<Tagged<Policy>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetPolicy, On::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
-        Policy::tagged(policy.ok_or(Error::not_found("policy"))?).await
+        Ok(Policy::tagged(policy.ok_or(Error::not_found("policy"))?)?)
     }
 
     /// Delete a policy
@@ -354,7 +356,7 @@ impl PoliciesApi {
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<PolicyUpdate, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Tagged<Policy>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
+    ) -> Result<Once<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
         let (id, expected) = (policy_id.0, if_match.expected()?);
         let PolicyUpdate {
             name,
@@ -381,7 +383,7 @@ impl PoliciesApi {
             priority,
             rules,
         };
-        Policy::tagged(caller.store().write(change).await?).await
+        Ok(caller.write(change, Policy::tagged).await?)
     }
 
     /// Put the policies into an order
@@ -395,16 +397,13 @@ impl PoliciesApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<PolicyOrder, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Gone, Failure<{ WITH_BODY }>> {
+    ) -> Result<Once<Gone>, Failure<{ WITH_BODY }>> {
         let permit = caller.may(Action::ReorderPolicies, On::Tenant).await?;
-        caller
-            .store()
-            .write(ReorderPolicies {
-                permit,
-                ids: body.0.ids,
-            })
-            .await?;
-        Ok(Gone::Done)
+        let change = ReorderPolicies {
+            permit,
+            ids: body.0.ids,
+        };
+        Ok(caller.write(change, |()| Ok(Gone::Done)).await?)
     }
 
     /// Export a policy as Cedar text

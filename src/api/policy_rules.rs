@@ -12,6 +12,7 @@ use super::{
     body::{Answer, Body, MAX_POLICY_BODY_BYTES},
     error::{ALWAYS, E404, E409, E412, Error, Failure, In, WITH_BODY},
     etag::{IfMatch, etag},
+    idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
     policies::{Policy, aside},
@@ -521,7 +522,7 @@ impl PolicyRulesApi {
         #[oai(name = "policyId")]
         policy_id: Path<PolicyId>,
         body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<CreatedTagged<PolicyRule>, Failure<{ WITH_BODY | E404 | E409 }>> {
+    ) -> Result<Once<CreatedTagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let (policy, Body(input)) = (policy_id.0, body);
         let policy_text = input.text(None)?.unwrap_or_default();
         let notice = input.notice.take();
@@ -535,13 +536,15 @@ impl PolicyRulesApi {
                 notice,
             },
         };
-        let rule = caller.store().write(change).await?;
-        let (location, etag) = (format!("/v1/policies/{policy}/rules/{}", rule.id), of_rule(&rule));
-        Ok(CreatedTagged::Created(
-            Answer(PolicyRule::try_from(rule)?),
-            location,
-            etag,
-        ))
+        let answer = move |rule: policy_rule::Model| {
+            let (location, etag) = (format!("/v1/policies/{policy}/rules/{}", rule.id), of_rule(&rule));
+            Ok(CreatedTagged::Created(
+                Answer(PolicyRule::try_from(rule)?),
+                location,
+                etag,
+            ))
+        };
+        Ok(caller.write(change, answer).await?)
     }
 
     /// Get a rule of a policy
@@ -595,7 +598,7 @@ impl PolicyRulesApi {
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Tagged<PolicyRule>, Failure<{ WITH_BODY | E404 | E412 }>> {
+    ) -> Result<Once<Tagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E412 }>> {
         let (policy, id, Body(input)) = (policy_id.0, rule_id.0, body);
         let mut expected = if_match.expected()?;
         let before = policies::find_rule(caller.store(), caller.tenant_id(), policy, id).await?;
@@ -624,9 +627,11 @@ impl PolicyRulesApi {
             policy_text,
             notice,
         };
-        let rule = caller.store().write(change).await?;
-        let etag = of_rule(&rule);
-        Ok(Tagged::Done(Answer(PolicyRule::try_from(rule)?), etag))
+        let answer = |rule: policy_rule::Model| {
+            let etag = of_rule(&rule);
+            Ok(Tagged::Done(Answer(PolicyRule::try_from(rule)?), etag))
+        };
+        Ok(caller.write(change, answer).await?)
     }
 
     /// Put the rules of a policy into an order
@@ -650,7 +655,7 @@ impl PolicyRulesApi {
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<PolicyRuleOrder, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Tagged<Policy>, Failure<{ WITH_BODY | E404 | E412 }>> {
+    ) -> Result<Once<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E412 }>> {
         let (policy, expected, ids) = (policy_id.0, if_match.expected()?, body.0.ids);
         let permit = caller.may(Action::ReorderPolicyRules, On::Policy(policy)).await?;
         let change = ReorderPolicyRules {
@@ -659,7 +664,7 @@ impl PolicyRulesApi {
             expected,
             ids,
         };
-        Policy::tagged(caller.store().write(change).await?).await
+        Ok(caller.write(change, Policy::tagged).await?)
     }
 
     /// Remove a rule from a policy

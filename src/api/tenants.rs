@@ -10,6 +10,7 @@ use super::{
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
+    idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
 };
@@ -113,21 +114,20 @@ impl TenantsApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<NewTenant>,
-    ) -> Result<Created<Tenant>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Once<Created<Tenant>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(NewTenant { name, slug }) = body;
         let permit = caller.may(Action::CreateTenant, On::Tenant).await?;
         let id = TenantId::new();
-        let tenant = caller
-            .store()
-            .write(CreateTenant {
-                permit,
-                id,
-                name,
-                slug,
-                is_master: false,
-            })
-            .await?;
-        Ok(Created::Created(Answer(tenant.into()), format!("/v1/tenants/{id}")))
+        let change = CreateTenant {
+            permit,
+            id,
+            name,
+            slug,
+            is_master: false,
+        };
+        let answer =
+            move |tenant: tenant::Model| Ok(Created::Created(Answer(tenant.into()), format!("/v1/tenants/{id}")));
+        Ok(caller.write(change, answer).await?)
     }
 
     /// Get a tenant
@@ -186,7 +186,7 @@ impl TenantsApi {
         /// The tenant that gets the key.
         id: Path<TenantId>,
         body: Body<NewApiKeyBody>,
-    ) -> Result<Created<CreatedApiKey>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let permit = caller.may(Action::CreateTenantApiKey, On::Tenant).await?;
         if id.0 == caller.tenant_id() {
@@ -195,11 +195,7 @@ impl TenantsApi {
                 || Circumstances::of([("scopes", entities::texts(key.scopes.iter().map(|scope| scope.as_str())))]);
             caller.may_with(Action::CreateApiKey, On::Tenant, scopes).await?;
         }
-        let (key, raw) = caller
-            .store()
-            .write(CreateApiKey::for_tenant(permit, id.0, key))
-            .await?;
-        let location = format!("/v1/api-keys/{}", key.id);
-        Ok(Created::Created(Answer(CreatedApiKey::new(key, &raw)), location))
+        let change = CreateApiKey::for_tenant(permit, id.0, key);
+        Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
     }
 }

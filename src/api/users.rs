@@ -10,6 +10,7 @@ use super::{
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
+    idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
 };
@@ -151,7 +152,7 @@ impl UsersApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<NewUser>,
-    ) -> Result<Created<User>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Once<Created<User>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(NewUser { email, name, roles }) = body;
         check_roles(roles.as_ref())?;
         let roles = roles.unwrap_or_default();
@@ -163,17 +164,15 @@ impl UsersApi {
         };
         let permit = caller.may_with(Action::CreateUser, On::Tenant, context).await?;
         let id = UserId::new();
-        let user = caller
-            .store()
-            .write(CreateUser {
-                permit,
-                id,
-                email,
-                name,
-                roles,
-            })
-            .await?;
-        Ok(Created::Created(Answer(user.into()), format!("/v1/users/{id}")))
+        let change = CreateUser {
+            permit,
+            id,
+            email,
+            name,
+            roles,
+        };
+        let answer = move |user: user::Model| Ok(Created::Created(Answer(user.into()), format!("/v1/users/{id}")));
+        Ok(caller.write(change, answer).await?)
     }
 
     /// Get a user
@@ -237,21 +236,16 @@ impl UsersApi {
         /// The user.
         id: Path<UserId>,
         body: Body<Suspension>,
-    ) -> Result<Answer<User>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Once<Answer<User>>, Failure<{ WITH_BODY | E404 }>> {
         let Body(Suspension { active }) = body;
         let context = || Circumstances::of([("active", RestrictedExpression::new_bool(active))]);
         let permit = caller.may_with(Action::SuspendUser, On::User(id.0), context).await?;
-        Ok(Answer(
-            caller
-                .store()
-                .write(SuspendUser {
-                    permit,
-                    id: id.0,
-                    active,
-                })
-                .await?
-                .into(),
-        ))
+        let change = SuspendUser {
+            permit,
+            id: id.0,
+            active,
+        };
+        Ok(caller.write(change, |user| Ok(Answer(user.into()))).await?)
     }
 
     /// Erase a user

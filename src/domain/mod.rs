@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod caller;
 pub mod decision_log;
 pub mod evaluation;
+pub mod idempotency;
 pub mod identity_providers;
 pub mod ids;
 mod jwks;

@@ -73,6 +73,24 @@ impl<T> Applied<T> {
         }
     }
 
+    /// What the caller gets.
+    pub const fn done(&self) -> &T {
+        &self.done
+    }
+
+    /// The same change with something else for the caller.
+    ///
+    /// # Errors
+    ///
+    /// Those of `other`.
+    pub fn try_map<U, E>(self, other: impl FnOnce(T) -> Result<U, E>) -> Result<Applied<U>, E> {
+        Ok(Applied {
+            done: other(self.done)?,
+            record: self.record,
+            new_version_of: self.new_version_of,
+        })
+    }
+
     /// The change concerns what nodes keep in memory for this tenant: they are told to read it again.
     #[must_use]
     pub const fn in_memory_of_nodes(mut self, tenant: TenantId) -> Self {

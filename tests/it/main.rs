@@ -18,6 +18,7 @@ mod credentials;
 mod decision_log;
 mod decisions;
 mod demo;
+mod idempotency;
 mod identities;
 mod identity_providers;
 mod isolation;
