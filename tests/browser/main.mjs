@@ -1,0 +1,104 @@
+// Swagger UI in a real browser, as somebody uses it who sees it for the first time: press Authorize, give the key, open
+// an operation, press Execute on its example.
+//
+//   node main.mjs ADDRESS KEY CHROMIUM [SCREENSHOT]
+
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+const [address, key, executablePath, screenshot] = process.argv.slice(2);
+
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+try {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 1180 } });
+  const elsewhere = [];
+  const broken = [];
+  page.on("request", (request) => {
+    const url = request.url();
+    if (!url.startsWith(address) && !url.startsWith("data:") && !url.startsWith("blob:")) elsewhere.push(url);
+  });
+  page.on("pageerror", (error) => broken.push(String(error)));
+  page.on("console", (message) => {
+    // A refusal that was asked for is an error to the console, too.
+    if (message.type() === "error" && !message.text().includes("403")) broken.push(message.text());
+  });
+
+  await page.goto(`${address}/docs`);
+  await authorize(page);
+
+  const link = page.locator("#operations-Identities-createUserIdentity");
+  await open(link);
+  const linked = await execute(link);
+  assert.equal(linked.status, 201, linked.text);
+  assert.match(linked.text, /"external_id": "583231"/);
+  if (screenshot) await show(page, link, screenshot);
+
+  const body = link.locator("textarea.body-param__text");
+  const example = JSON.parse(await body.inputValue());
+  await body.fill(JSON.stringify({ ...example, external_id: "583232", external_email: "octocat@elsewhere.example" }));
+  const refused = await execute(link);
+  assert.equal(refused.status, 403, refused.text);
+  assert.match(refused.text, /GitHub accounts must use an address of the company\./);
+
+  let tried = 0;
+  for (const id of [
+    "Identities-listUserIdentities",
+    "Identities-getUserIdentity",
+    "Identities-lookupIdentity",
+    "Users-createUser",
+    "Users-updateUser",
+    "IdentityProviders-createIdentityProvider",
+    "Policies-evaluatePolicies",
+    "Policies-previewPolicies",
+    "ApiKeys-createApiKey",
+    "ApiKeys-rotateApiKey",
+    "Tenants-createTenant",
+    "Health-getHealth",
+  ]) {
+    const operation = page.locator(`#operations-${id}`);
+    await open(operation);
+    const answer = await execute(operation);
+    assert.ok(answer.status >= 200 && answer.status < 300, `${id}: ${answer.status} ${answer.text}`);
+    tried += 1;
+  }
+
+  assert.deepEqual(elsewhere, [], "nothing is loaded from elsewhere");
+  assert.deepEqual(broken, [], "the page has no errors");
+  console.log(`Swagger UI: 201, then 403 with its notice; ${tried} more operations at first press; nothing from elsewhere`);
+} finally {
+  await browser.close();
+}
+
+async function authorize(page) {
+  await page.locator(".scheme-container .btn.authorize").click();
+  const dialog = page.locator(".dialog-ux .auth-container", { hasText: "X-API-Key" });
+  await dialog.locator("input").fill(key);
+  await dialog.locator(".btn.authorize").click();
+  await page.locator(".dialog-ux .btn-done").first().click();
+}
+
+async function open(operation) {
+  await operation.scrollIntoViewIfNeeded();
+  await operation.locator(".opblock-summary-control").click();
+  await operation.locator(".try-out__btn").click();
+}
+
+async function execute(operation) {
+  const [response] = await Promise.all([
+    operation.page().waitForResponse((response) => new URL(response.url()).pathname !== "/docs"),
+    operation.locator(".btn.execute").click(),
+  ]);
+  const status = response.status();
+  // What the person sees, not what went over the wire.
+  const answer = operation.locator(".live-responses-table .response");
+  await answer.locator(".response-col_status", { hasText: String(status) }).waitFor();
+  return { status, text: await answer.innerText() };
+}
+
+async function show(page, operation, path) {
+  await operation.locator(".live-responses-table").scrollIntoViewIfNeeded();
+  const box = await operation.boundingBox();
+  await page.setViewportSize({ width: 1280, height: Math.ceil(Math.min(box.height, 1800)) + 40 });
+  await operation.scrollIntoViewIfNeeded();
+  await operation.screenshot({ path });
+}
