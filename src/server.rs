@@ -33,6 +33,7 @@ use crate::{
         document::Document,
         error::{Error, In},
         error_code::ErrorCode,
+        etag,
         idempotency::Reading,
     },
     clock, connections,
@@ -244,6 +245,7 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
         let id = request_id(&request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         Reading::prepare(&mut request);
+        let known = etag::known(&request);
         let origin = request.headers().get(header::ORIGIN).cloned();
         // Only what a person needs to follow a request. Neither query nor headers: they hold personal data and secrets.
         let span = tracing::info_span!(
@@ -272,6 +274,9 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
                 .into_response(),
                 Err(_) => Error::TimedOut.into_response(),
             };
+            if let Some(known) = &known {
+                etag::leave_out(known, &mut response);
+            }
             response.headers_mut().insert(REQUEST_ID, id);
             if path.starts_with("/v1/") {
                 response

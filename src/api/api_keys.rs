@@ -5,10 +5,11 @@ use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Created, Gone, Tag,
+    Created, Gone, Tag, Tagged,
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
+    etag::of_representation,
     idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
@@ -245,6 +246,26 @@ impl ApiKeysApi {
         let permit = caller.may_with(Action::CreateApiKey, On::Tenant, context).await?;
         let change = CreateApiKey::new(permit, key);
         Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
+    }
+
+    /// Get an API key
+    ///
+    /// Without the key itself, which nobody can read again. Needs the scope `api-keys:read`, or a policy that permits
+    /// `getApiKey`.
+    #[oai(path = "/v1/api-keys/:id", method = "get", operation_id = "getApiKey")]
+    async fn get(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The key.
+        id: Path<ApiKeyId>,
+    ) -> Result<Tagged<ApiKey>, Failure<{ ALWAYS | E404 }>> {
+        caller.may(Action::GetApiKey, On::ApiKey(id.0)).await?;
+        let key = api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
+        let key = ApiKey::from(key.ok_or(Error::not_found("api_key"))?);
+        let etag = of_representation(&key);
+        Ok(Tagged::Done(Answer(key), etag))
     }
 
     /// Revoke an API key

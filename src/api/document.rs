@@ -13,10 +13,10 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, Server
 use serde_json::{Map, Value, json};
 
 use super::{
-    api_keys::ApiKeysApi, capabilities::CapabilitiesApi, decision_log::DecisionLogApi, examples, health::HealthApi,
-    idempotency::IDEMPOTENCY_KEY, identities::IdentitiesApi, identity_providers::IdentityProvidersApi,
-    policies::PoliciesApi, policy_evaluation::PolicyEvaluationApi, policy_preview::PolicyPreviewApi,
-    policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
+    api_keys::ApiKeysApi, capabilities::CapabilitiesApi, decision_log::DecisionLogApi, etag::TAGS, examples,
+    health::HealthApi, idempotency::IDEMPOTENCY_KEY, identities::IdentitiesApi,
+    identity_providers::IdentityProvidersApi, policies::PoliciesApi, policy_evaluation::PolicyEvaluationApi,
+    policy_preview::PolicyPreviewApi, policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
 };
 
 const DESCRIPTION: &str = "\
@@ -39,6 +39,9 @@ people. Checks are made in this order: credential (`401`), tenant (`403` `tenant
 key, it is answered as it was the first time, and nothing is changed twice. `PUT` and `DELETE` can be repeated as they are.
 
 **Success** is answered when the change is durable, together with its entry in the audit log and its event.";
+
+/// What the head of a page says of it. Without an icon a browser asks for one that is not there.
+const HEAD: &str = "<title>aka</title><link rel=\"icon\" href=\"data:,\">";
 
 /// How UUIDs are written (RFC 9562 §4).
 const UUID: &str = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
@@ -98,7 +101,10 @@ impl Document {
                 .map(quote_time)
                 .collect(),
             // The page has a copy of the document in it, of the one that is not complete.
-            swagger_ui: service.swagger_ui_html().replace(&raw, &json),
+            swagger_ui: service
+                .swagger_ui_html()
+                .replace(&raw, &json)
+                .replacen("<title>Swagger UI</title>", HEAD, 1),
             routes: routes(&document),
             json,
         }
@@ -222,6 +228,14 @@ fn complete(document: &mut Value) {
                     parameter["example"] = example;
                 }
             }
+            if method == "get" && !operation["responses"]["200"]["headers"]["ETag"].is_null() {
+                let etag = operation["responses"]["200"]["headers"]["ETag"].clone();
+                if let Some(parameters) = operation["parameters"].as_array_mut() {
+                    parameters.push(if_none_match());
+                }
+                let description = "It is still as `If-None-Match` says. There is no content.";
+                operation["responses"]["304"] = json!({ "description": description, "headers": { "ETag": etag } });
+            }
             if operation["security"].is_null() {
                 // Said, so that nobody takes it for forgotten.
                 operation["security"] = json!([]);
@@ -304,6 +318,17 @@ fn complete_response(operation: &str, status: &str, response: &mut Value) {
     if let Some(example) = of_success().or_else(|| examples::of_error(operation, status)) {
         response["content"]["application/json"]["example"] = example;
     }
+}
+
+/// The parameter `If-None-Match`.
+fn if_none_match() -> Value {
+    json!({
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The `ETag` of what the caller has already: where it is still so, the answer is `304` without content.",
+        "required": false,
+        "schema": { "type": "string", "pattern": TAGS },
+    })
 }
 
 /// The parameter `Idempotency-Key`.

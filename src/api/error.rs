@@ -636,6 +636,7 @@ impl From<TokenRefusal> for Error {
 impl From<UserRefusal> for Error {
     fn from(refusal: UserRefusal) -> Self {
         match refusal {
+            UserRefusal::Changed => Self::PreconditionFailed,
             UserRefusal::NoUser => Self::not_found("user"),
             UserRefusal::EmailTaken => Self::UserAlreadyExists,
             UserRefusal::Store(error) => error.into(),
@@ -646,6 +647,7 @@ impl From<UserRefusal> for Error {
 impl From<IdentityProviderRefusal> for Error {
     fn from(refusal: IdentityProviderRefusal) -> Self {
         match refusal {
+            IdentityProviderRefusal::Changed => Self::PreconditionFailed,
             IdentityProviderRefusal::NoIdentityProvider => Self::not_found("identity_provider"),
             IdentityProviderRefusal::ConfigTooLarge => {
                 let reason = format!("must not be larger than {MAX_CONFIG_BYTES} bytes, with the secrets that stay");
@@ -660,6 +662,7 @@ impl From<IdentityProviderRefusal> for Error {
 impl From<TenantRefusal> for Error {
     fn from(refusal: TenantRefusal) -> Self {
         match refusal {
+            TenantRefusal::Changed => Self::PreconditionFailed,
             TenantRefusal::NoTenant => Self::not_found("tenant"),
             TenantRefusal::SlugTaken | TenantRefusal::MasterTaken => Self::TenantAlreadyExists,
             TenantRefusal::Store(error) => error.into(),

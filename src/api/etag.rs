@@ -1,23 +1,67 @@
 //! The state of a resource as an `ETag`, and `If-Match`, by which a change says what it expects to find
-//! (RFC 9110 §8.8.3 and §13.1.1): two administrators cannot overwrite one another without noticing.
+//! (RFC 9110 §8.8.3 and §13.1.1): two administrators cannot overwrite one another without noticing. With `If-None-Match` a
+//! reader says what they have already, and is not sent it again.
 
 use std::borrow::Cow;
 
+use poem::{
+    Request, Response,
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    },
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
     types::{ToJSON, Type},
 };
+use serde::Serialize;
 use serde_json::Value;
 
 use super::error::{Error, In};
-use crate::domain::policies::Expected;
+use crate::domain::revision::{Expected, Revision};
 
 /// A state as the value of `ETag`: a strong one.
 #[must_use]
 pub fn etag(revision: &str) -> String {
     format!("\"{revision}\"")
 }
+
+/// The state of what an answer shows, where that is more than one row.
+#[must_use]
+pub fn of_representation(shown: &impl Serialize) -> String {
+    let shown = serde_json::to_value(shown).unwrap_or_default();
+    etag(&Revision::default().and_json(&shown).text())
+}
+
+/// What a reader has already: the `If-None-Match` of a request that changes nothing.
+#[must_use]
+pub fn known(request: &Request) -> Option<String> {
+    let mut values = request.headers().get_all(IF_NONE_MATCH).iter().peekable();
+    if values.peek().is_none() || !request.method().is_safe() {
+        return None;
+    }
+    let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    Some(values.join(","))
+}
+
+/// Leaves the body of an answer out where the reader has it (RFC 9110 §13.1.2). Tags are compared weakly there.
+pub fn leave_out(known: &str, response: &mut Response) {
+    let found = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+    let is_known = found.is_some_and(|found| {
+        known.trim() == "*" || known.split(',').any(|one| one.trim().trim_start_matches("W/") == found)
+    });
+    if is_known && response.status() == StatusCode::OK {
+        response.set_status(StatusCode::NOT_MODIFIED);
+        response.headers_mut().remove(CONTENT_TYPE);
+        response.set_body(());
+    }
+}
+
+/// What it may be: `*`, or entity tags with commas between them. A comma inside a tag would be one between two, and aka
+/// makes no such tags.
+pub(super) const TAGS: &str = r#"^(\*|(W/)?"[!#-+\--~]*"( *, *(W/)?"[!#-+\--~]*")*)$"#;
 
 /// The header `If-Match`, which may be there.
 pub struct IfMatch(Option<String>);
@@ -64,7 +108,10 @@ impl Type for IfMatch {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")))
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            pattern: Some(TAGS.into()),
+            ..MetaSchema::new("string")
+        }))
     }
 
     fn as_raw_value(&self) -> Option<&Self> {

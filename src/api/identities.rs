@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Gone, Tag,
+    Gone, Tag, Tagged,
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
+    etag::of_representation,
     idempotency::{Once, Unwritten},
     identity_providers::ProviderTypeName,
     page::{List, MAX_LIMIT, Page},
@@ -313,12 +314,14 @@ impl IdentitiesApi {
         /// The identity.
         #[oai(name = "identityId")]
         identity_id: Path<IdentityId>,
-    ) -> Result<Answer<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
+    ) -> Result<Tagged<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetUserIdentity, On::User(id.0)).await?;
         let identity = linking::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
         let identity = identity.ok_or(Error::not_found("identity"))?;
         let caller = caller.knowing([provider_of(&identity)]).await?;
-        Ok(Answer(UserIdentity::show(identity, caller.tenant())?))
+        let identity = UserIdentity::show(identity, caller.tenant())?;
+        let etag = of_representation(&identity);
+        Ok(Tagged::Done(Answer(identity), etag))
     }
 
     /// Unlink an account from a user

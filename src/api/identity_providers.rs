@@ -8,10 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
 use super::{
-    Created, Gone, Tag,
+    CreatedTagged, Gone, Tag, Tagged,
     auth::Caller,
     body::{Answer, Body},
-    error::{ALWAYS, Details, E404, E409, Error, Failure, In, WITH_BODY},
+    error::{ALWAYS, Details, E404, E409, E412, Error, Failure, In, WITH_BODY},
+    etag::{IfMatch, etag},
     idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
@@ -156,6 +157,14 @@ pub struct IdentityProvider {
     pub updated_at: Timestamp,
 }
 
+impl IdentityProvider {
+    /// A provider with its state.
+    fn tagged(provider: identity_provider::Model) -> Tagged<Self> {
+        let etag = etag(&identity_providers::revision(&provider));
+        Tagged::Done(Answer(provider.into()), etag)
+    }
+}
+
 impl From<identity_provider::Model> for IdentityProvider {
     fn from(provider: identity_provider::Model) -> Self {
         let config = match Config::public(&provider.config) {
@@ -271,7 +280,7 @@ impl IdentityProvidersApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<NewIdentityProvider>,
-    ) -> Result<Once<Created<IdentityProvider>>, Failure<{ WITH_BODY }>> {
+    ) -> Result<Once<CreatedTagged<IdentityProvider>>, Failure<{ WITH_BODY }>> {
         let Body(new) = body;
         let config = config(new.config.unwrap_or_default())?;
         let provider_type = ProviderType::from(new.provider_type);
@@ -297,9 +306,11 @@ impl IdentityProvidersApi {
             enabled,
         };
         let answer = move |provider: identity_provider::Model| {
-            Ok(Created::Created(
+            let etag = etag(&identity_providers::revision(&provider));
+            Ok(CreatedTagged::Created(
                 Answer(provider.into()),
                 format!("/v1/identity-providers/{id}"),
+                etag,
             ))
         };
         Ok(caller.write(change, answer).await?)
@@ -320,12 +331,14 @@ impl IdentityProvidersApi {
         caller: Caller<'_>,
         /// The provider.
         id: Path<IdentityProviderId>,
-    ) -> Result<Answer<IdentityProvider>, Failure<{ ALWAYS | E404 }>> {
+    ) -> Result<Tagged<IdentityProvider>, Failure<{ ALWAYS | E404 }>> {
         caller
             .may(Action::GetIdentityProvider, On::IdentityProvider(id.0))
             .await?;
         let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
-        Ok(Answer(provider.ok_or(Error::not_found("identity_provider"))?.into()))
+        Ok(IdentityProvider::tagged(
+            provider.ok_or(Error::not_found("identity_provider"))?,
+        ))
     }
 
     /// Change an identity provider
@@ -344,8 +357,12 @@ impl IdentityProvidersApi {
         caller: Caller<'_>,
         /// The provider.
         id: Path<IdentityProviderId>,
+        /// The `ETag` of the provider as it was read: it is changed only where it is still so.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
         body: Body<IdentityProviderUpdate>,
-    ) -> Result<Answer<IdentityProvider>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Tagged<IdentityProvider>, Failure<{ WITH_BODY | E404 | E412 }>> {
+        let expected = if_match.expected()?;
         let Body(IdentityProviderUpdate {
             name,
             config: new_config,
@@ -358,11 +375,12 @@ impl IdentityProvidersApi {
         let change = UpdateIdentityProvider {
             permit,
             id: id.0,
+            expected,
             name,
             config,
             enabled,
         };
-        Ok(Answer(caller.store().write(change).await?.into()))
+        Ok(IdentityProvider::tagged(caller.store().write(change).await?))
     }
 
     /// Delete an identity provider
@@ -382,14 +400,20 @@ impl IdentityProvidersApi {
         caller: Caller<'_>,
         /// The provider.
         id: Path<IdentityProviderId>,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 }>> {
+        /// The `ETag` of the provider as it was read: it is deleted only where it is still so.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 | E412 }>> {
+        let expected = if_match.expected()?;
         let permit = caller
             .may(Action::DeleteIdentityProvider, On::IdentityProvider(id.0))
             .await?;
-        caller
-            .store()
-            .write(DeleteIdentityProvider { permit, id: id.0 })
-            .await?;
+        let change = DeleteIdentityProvider {
+            permit,
+            id: id.0,
+            expected,
+        };
+        caller.store().write(change).await?;
         Ok(Gone::Done)
     }
 }

@@ -5,11 +5,12 @@ use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Created, Tag,
+    Created, CreatedTagged, Tag, Tagged,
     api_keys::{CreatedApiKey, NewApiKeyBody},
     auth::Caller,
     body::{Answer, Body},
-    error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
+    error::{ALWAYS, E404, E409, E412, Error, Failure, WITH_BODY},
+    etag::{IfMatch, etag},
     idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
@@ -41,6 +42,14 @@ pub struct Tenant {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+impl Tenant {
+    /// A tenant with its state.
+    fn tagged(tenant: tenant::Model) -> Tagged<Self> {
+        let etag = etag(&tenants::revision(&tenant));
+        Tagged::Done(Answer(tenant.into()), etag)
+    }
 }
 
 impl From<tenant::Model> for Tenant {
@@ -114,7 +123,7 @@ impl TenantsApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<NewTenant>,
-    ) -> Result<Once<Created<Tenant>>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Once<CreatedTagged<Tenant>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(NewTenant { name, slug }) = body;
         let permit = caller.may(Action::CreateTenant, On::Tenant).await?;
         let id = TenantId::new();
@@ -125,8 +134,14 @@ impl TenantsApi {
             slug,
             is_master: false,
         };
-        let answer =
-            move |tenant: tenant::Model| Ok(Created::Created(Answer(tenant.into()), format!("/v1/tenants/{id}")));
+        let answer = move |tenant: tenant::Model| {
+            let etag = etag(&tenants::revision(&tenant));
+            Ok(CreatedTagged::Created(
+                Answer(tenant.into()),
+                format!("/v1/tenants/{id}"),
+                etag,
+            ))
+        };
         Ok(caller.write(change, answer).await?)
     }
 
@@ -141,10 +156,10 @@ impl TenantsApi {
         caller: Caller<'_>,
         /// The tenant that is asked for.
         id: Path<TenantId>,
-    ) -> Result<Answer<Tenant>, Failure<{ ALWAYS | E404 }>> {
+    ) -> Result<Tagged<Tenant>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetTenant, On::Tenant).await?;
         let tenant = tenants::find(caller.store(), id.0).await?;
-        Ok(Answer(tenant.ok_or(Error::not_found("tenant"))?.into()))
+        Ok(Tenant::tagged(tenant.ok_or(Error::not_found("tenant"))?))
     }
 
     /// Change a tenant
@@ -158,15 +173,20 @@ impl TenantsApi {
         caller: Caller<'_>,
         /// The tenant that is to be changed.
         id: Path<TenantId>,
+        /// The `ETag` of the tenant as it was read: it is changed only where it is still so.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
         body: Body<TenantUpdate>,
-    ) -> Result<Answer<Tenant>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Tagged<Tenant>, Failure<{ WITH_BODY | E404 | E412 }>> {
+        let expected = if_match.expected()?;
         let permit = caller.may(Action::UpdateTenant, On::Tenant).await?;
         let change = UpdateTenant {
             permit,
             id: id.0,
+            expected,
             name: body.0.name,
         };
-        Ok(Answer(caller.store().write(change).await?.into()))
+        Ok(Tenant::tagged(caller.store().write(change).await?))
     }
 
     /// Create an API key for a tenant

@@ -6,10 +6,11 @@ use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Created, Gone, Tag,
+    CreatedTagged, Gone, Tag, Tagged,
     auth::Caller,
     body::{Answer, Body},
-    error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
+    error::{ALWAYS, E404, E409, E412, Error, Failure, In, WITH_BODY},
+    etag::{IfMatch, etag},
     idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
@@ -47,6 +48,14 @@ pub struct User {
     pub created_at: Timestamp,
     /// When they were last changed.
     pub updated_at: Timestamp,
+}
+
+impl User {
+    /// A user with their state.
+    fn tagged(user: user::Model) -> Tagged<Self> {
+        let etag = etag(&users::revision(&user));
+        Tagged::Done(Answer(user.into()), etag)
+    }
 }
 
 impl From<user::Model> for User {
@@ -152,7 +161,7 @@ impl UsersApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<NewUser>,
-    ) -> Result<Once<Created<User>>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Once<CreatedTagged<User>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(NewUser { email, name, roles }) = body;
         check_roles(roles.as_ref())?;
         let roles = roles.unwrap_or_default();
@@ -171,7 +180,14 @@ impl UsersApi {
             name,
             roles,
         };
-        let answer = move |user: user::Model| Ok(Created::Created(Answer(user.into()), format!("/v1/users/{id}")));
+        let answer = move |user: user::Model| {
+            let etag = etag(&users::revision(&user));
+            Ok(CreatedTagged::Created(
+                Answer(user.into()),
+                format!("/v1/users/{id}"),
+                etag,
+            ))
+        };
         Ok(caller.write(change, answer).await?)
     }
 
@@ -186,10 +202,10 @@ impl UsersApi {
         caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
-    ) -> Result<Answer<User>, Failure<{ ALWAYS | E404 }>> {
+    ) -> Result<Tagged<User>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetUser, On::User(id.0)).await?;
         let user = users::find(caller.store(), caller.tenant_id(), id.0).await?;
-        Ok(Answer(user.ok_or(Error::not_found("user"))?.into()))
+        Ok(User::tagged(user.ok_or(Error::not_found("user"))?))
     }
 
     /// Change a user
@@ -203,24 +219,24 @@ impl UsersApi {
         caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
+        /// The `ETag` of the user as they were read: they are changed only where they are still so.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
         body: Body<UserUpdate>,
-    ) -> Result<Answer<User>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Tagged<User>, Failure<{ WITH_BODY | E404 | E412 }>> {
+        let expected = if_match.expected()?;
         let Body(UserUpdate { name, roles }) = body;
         check_roles(roles.as_ref())?;
         let context = || Circumstances::of(roles.iter().map(|roles| ("roles", role_texts(roles))));
         let permit = caller.may_with(Action::UpdateUser, On::User(id.0), context).await?;
-        Ok(Answer(
-            caller
-                .store()
-                .write(UpdateUser {
-                    permit,
-                    id: id.0,
-                    name,
-                    roles,
-                })
-                .await?
-                .into(),
-        ))
+        let change = UpdateUser {
+            permit,
+            id: id.0,
+            expected,
+            name,
+            roles,
+        };
+        Ok(User::tagged(caller.store().write(change).await?))
     }
 
     /// Suspend a user, or make them active again
@@ -236,7 +252,7 @@ impl UsersApi {
         /// The user.
         id: Path<UserId>,
         body: Body<Suspension>,
-    ) -> Result<Once<Answer<User>>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Once<Tagged<User>>, Failure<{ WITH_BODY | E404 }>> {
         let Body(Suspension { active }) = body;
         let context = || Circumstances::of([("active", RestrictedExpression::new_bool(active))]);
         let permit = caller.may_with(Action::SuspendUser, On::User(id.0), context).await?;
@@ -245,7 +261,7 @@ impl UsersApi {
             id: id.0,
             active,
         };
-        Ok(caller.write(change, |user| Ok(Answer(user.into()))).await?)
+        Ok(caller.write(change, |user| Ok(User::tagged(user))).await?)
     }
 
     /// Erase a user
@@ -260,9 +276,18 @@ impl UsersApi {
         caller: Caller<'_>,
         /// The user.
         id: Path<UserId>,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
+        /// The `ETag` of the user as they were read: they are erased only where they are still so.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E412 }>> {
+        let expected = if_match.expected()?;
         let permit = caller.may(Action::DeleteUser, On::User(id.0)).await?;
-        caller.store().write(DeleteUser { permit, id: id.0 }).await?;
+        let change = DeleteUser {
+            permit,
+            id: id.0,
+            expected,
+        };
+        caller.store().write(change).await?;
         Ok(Gone::Done)
     }
 }

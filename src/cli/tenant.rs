@@ -61,7 +61,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let tenant = made.map_err(|refusal| match refusal {
         TenantRefusal::MasterTaken => "there is a master tenant already, and there can be only one".into(),
         TenantRefusal::SlugTaken => format!("--slug {slug}: another tenant has this slug"),
-        TenantRefusal::NoTenant => "the tenant has gone".into(),
+        TenantRefusal::Changed | TenantRefusal::NoTenant => "the tenant has gone".into(),
         TenantRefusal::Store(error) => error.to_string(),
     })?;
     print(&serde_json::to_string_pretty(&api::tenants::Tenant::from(tenant))?)

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     caller::Permit,
     ids::{IdentityProviderId, TenantId},
+    revision::{Changed, Expected, Revision, check},
     text::Name,
     tokens::Issuer,
 };
@@ -214,6 +215,8 @@ fn has_nul(value: &Value) -> bool {
 /// Why a provider is not made or changed.
 #[derive(Debug)]
 pub enum IdentityProviderRefusal {
+    /// It is not as the change expects it: somebody else has changed it.
+    Changed,
     /// Its configuration would be too large, with the secrets that stay.
     ConfigTooLarge,
     /// The tenant has no such provider.
@@ -227,6 +230,12 @@ pub enum IdentityProviderRefusal {
     Store(StoreError),
 }
 
+impl From<Changed> for IdentityProviderRefusal {
+    fn from(_: Changed) -> Self {
+        Self::Changed
+    }
+}
+
 impl From<StoreError> for IdentityProviderRefusal {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
@@ -237,6 +246,22 @@ impl From<sea_orm::DbErr> for IdentityProviderRefusal {
     fn from(error: sea_orm::DbErr) -> Self {
         Self::Store(error.into())
     }
+}
+
+/// The state of a provider.
+#[must_use]
+pub fn revision(provider: &identity_provider::Model) -> String {
+    Revision::default()
+        .and(provider.id)
+        .and(&provider.name)
+        .and(provider.provider_type.to_value())
+        .and_json(&provider.config)
+        .and([u8::from(provider.enabled)])
+        .and_time(provider.last_synced_at)
+        .and(provider.sync_status.to_value())
+        .and_text(provider.sync_error.as_deref())
+        .and(provider.updated_at.to_be_bytes())
+        .text()
 }
 
 /// Makes a provider.
@@ -288,6 +313,8 @@ pub struct UpdateIdentityProvider {
     pub permit: Permit,
     /// Which one.
     pub id: IdentityProviderId,
+    /// As which it must be found.
+    pub expected: Expected,
     /// The new name.
     pub name: Option<Name>,
     /// The new configuration, whole but for the secrets that it leaves out.
@@ -307,6 +334,7 @@ impl Change for UpdateIdentityProvider {
             .one(tx.db)
             .await?;
         let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider)?;
+        check(&self.expected, &revision(&provider))?;
         let mut changed = provider.clone().into_active_model();
         if let Some(name) = &self.name {
             changed.name = Set(name.to_string());
@@ -335,6 +363,8 @@ pub struct DeleteIdentityProvider {
     pub permit: Permit,
     /// Which one.
     pub id: IdentityProviderId,
+    /// As which it must be found.
+    pub expected: Expected,
 }
 
 #[async_trait]
@@ -348,6 +378,7 @@ impl Change for DeleteIdentityProvider {
             .one(tx.db)
             .await?;
         let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider)?;
+        check(&self.expected, &revision(&provider))?;
         identity::Entity::delete_many()
             .filter(identity::COLUMN.tenant_id.eq(tenant.0))
             .filter(identity::COLUMN.identity_provider_id.eq(self.id.0))

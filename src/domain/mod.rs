@@ -12,6 +12,7 @@ pub mod jwks_client;
 pub mod linking;
 pub mod policies;
 pub mod preview;
+pub mod revision;
 pub mod scopes;
 pub mod tenant_state;
 pub mod tenants;

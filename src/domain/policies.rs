@@ -1,6 +1,6 @@
 //! Policies and their rules, as a tenant keeps them. What they mean is in [`crate::policy`].
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::collections::HashSet;
 
 use aka_entity::{policy, policy_rule};
 use async_trait::async_trait;
@@ -9,12 +9,12 @@ use sea_orm::{
     PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
     caller::Permit,
     ids::{PolicyId, PolicyRuleId, TenantId},
+    revision::{Changed, Expected, Revision, check},
     text::{Description, Name},
 };
 use crate::{
@@ -155,62 +155,30 @@ pub async fn list(
         .collect())
 }
 
-/// The state of a policy with its rules, as a short text: another one whenever anything of it is another.
+/// The state of a policy with its rules.
 #[must_use]
 pub fn revision(policy: &policy::Model, rules: &[policy_rule::Model]) -> String {
-    let mut digest = Digest::default();
-    digest.add(policy.id.as_bytes());
-    digest.add(policy.name.as_bytes());
-    digest.add(policy.description.as_deref().unwrap_or_default().as_bytes());
-    digest.add(&[u8::from(policy.enabled), u8::from(policy.description.is_some())]);
-    digest.add(&policy.priority.to_be_bytes());
-    for rule in rules {
-        digest.add_rule(rule);
-    }
-    digest.finish()
+    let policy = Revision::default()
+        .and(policy.id)
+        .and(&policy.name)
+        .and_text(policy.description.as_deref())
+        .and([u8::from(policy.enabled)])
+        .and(policy.priority.to_be_bytes());
+    rules.iter().fold(policy, and_rule).text()
 }
 
-/// The state of one rule, likewise.
+/// The state of one rule.
 #[must_use]
 pub fn rule_revision(rule: &policy_rule::Model) -> String {
-    let mut digest = Digest::default();
-    digest.add_rule(rule);
-    digest.finish()
+    and_rule(Revision::default(), rule).text()
 }
 
-#[derive(Default)]
-struct Digest(Sha256);
-
-impl Digest {
-    fn add(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_be_bytes());
-        self.0.update(bytes);
-    }
-
-    fn add_rule(&mut self, rule: &policy_rule::Model) {
-        self.add(rule.id.as_bytes());
-        self.add(&rule.ordinal.to_be_bytes());
-        self.add(rule.policy_text.as_bytes());
-        self.add(rule.notice.as_deref().unwrap_or_default().as_bytes());
-    }
-
-    /// 96 bits: nobody gains anything by making two states look alike.
-    fn finish(self) -> String {
-        self.0.finalize().iter().take(12).fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    }
-}
-
-/// What a change expects to find: the revisions of which one must be there. None: it takes what there is.
-pub type Expected = Option<Vec<String>>;
-
-fn check(expected: &Expected, found: &str) -> Result<(), PolicyRefusal> {
-    match expected {
-        Some(revisions) if revisions.iter().all(|revision| revision != found) => Err(PolicyRefusal::Changed),
-        _ => Ok(()),
-    }
+fn and_rule(revision: Revision, rule: &policy_rule::Model) -> Revision {
+    revision
+        .and(rule.id)
+        .and(rule.ordinal.to_be_bytes())
+        .and(&rule.policy_text)
+        .and_text(rule.notice.as_deref())
 }
 
 /// Why a policy or rule is not made or changed.
@@ -231,6 +199,12 @@ pub enum PolicyRefusal {
     TooManyRules(u64),
     /// The store could not do it.
     Store(StoreError),
+}
+
+impl From<Changed> for PolicyRefusal {
+    fn from(_: Changed) -> Self {
+        Self::Changed
+    }
 }
 
 impl From<StoreError> for PolicyRefusal {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     caller::Permit,
     ids::TenantId,
+    revision::{Changed, Expected, Revision, check},
     text::{Name, Slug},
 };
 use crate::store::{Applied, Change, Record, Store, StoreError, Tx};
@@ -57,6 +58,8 @@ pub async fn list(store: &Store, after: Option<Uuid>, limit: u64) -> Result<Vec<
 /// Why a tenant is not made or changed.
 #[derive(Debug)]
 pub enum TenantRefusal {
+    /// It is not as the change expects it: somebody else has changed it.
+    Changed,
     /// There is no such tenant.
     NoTenant,
     /// Another tenant has this short name.
@@ -65,6 +68,12 @@ pub enum TenantRefusal {
     MasterTaken,
     /// The store could not do it.
     Store(StoreError),
+}
+
+impl From<Changed> for TenantRefusal {
+    fn from(_: Changed) -> Self {
+        Self::Changed
+    }
 }
 
 impl From<StoreError> for TenantRefusal {
@@ -81,6 +90,18 @@ impl From<sea_orm::DbErr> for TenantRefusal {
     fn from(error: sea_orm::DbErr) -> Self {
         StoreError::from(error).into()
     }
+}
+
+/// The state of a tenant.
+#[must_use]
+pub fn revision(tenant: &tenant::Model) -> String {
+    Revision::default()
+        .and(tenant.id)
+        .and(&tenant.name)
+        .and(&tenant.slug)
+        .and([u8::from(tenant.is_master)])
+        .and(tenant.updated_at.to_be_bytes())
+        .text()
 }
 
 /// Makes a tenant.
@@ -126,6 +147,8 @@ pub struct UpdateTenant {
     pub permit: Permit,
     /// Which tenant.
     pub id: TenantId,
+    /// As which it must be found.
+    pub expected: Expected,
     /// The new name.
     pub name: Option<Name>,
 }
@@ -140,6 +163,7 @@ impl Change for UpdateTenant {
             .one(tx.db)
             .await?
             .ok_or(TenantRefusal::NoTenant)?;
+        check(&self.expected, &revision(&tenant))?;
         let mut changed = tenant.into_active_model();
         if let Some(name) = &self.name {
             changed.name = Set(name.to_string());

@@ -13,6 +13,7 @@ use super::{
     caller::Permit,
     decision_log,
     ids::{TenantId, UserId},
+    revision::{Changed, Expected, Revision, check},
     text::{Email, Name, RoleName},
 };
 use crate::store::{Applied, Change, Record, Store, StoreError, Tx};
@@ -63,12 +64,20 @@ pub async fn list(
 /// Why a user is not made or changed.
 #[derive(Debug)]
 pub enum UserRefusal {
+    /// They are not as the change expects them: somebody else has changed them.
+    Changed,
     /// The tenant has no such user.
     NoUser,
     /// Another user of the tenant has this address.
     EmailTaken,
     /// The store could not do it.
     Store(StoreError),
+}
+
+impl From<Changed> for UserRefusal {
+    fn from(_: Changed) -> Self {
+        Self::Changed
+    }
 }
 
 impl From<StoreError> for UserRefusal {
@@ -84,6 +93,19 @@ impl From<sea_orm::DbErr> for UserRefusal {
     fn from(error: sea_orm::DbErr) -> Self {
         StoreError::from(error).into()
     }
+}
+
+/// The state of a user.
+#[must_use]
+pub fn revision(user: &user::Model) -> String {
+    Revision::default()
+        .and(user.id)
+        .and(&user.email)
+        .and(&user.name)
+        .and_json(&user.roles)
+        .and([u8::from(user.active), u8::from(user.email_verified)])
+        .and(user.updated_at.to_be_bytes())
+        .text()
 }
 
 /// Makes a user.
@@ -132,6 +154,8 @@ pub struct UpdateUser {
     pub permit: Permit,
     /// Who.
     pub id: UserId,
+    /// As which they must be found.
+    pub expected: Expected,
     /// The new name.
     pub name: Option<Name>,
     /// The new roles, all of them.
@@ -145,6 +169,7 @@ impl Change for UpdateUser {
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<user::Model>, UserRefusal> {
         let user = get(tx, &self.permit, self.id).await?;
+        check(&self.expected, &revision(&user))?;
         let mut changed = user.into_active_model();
         if let Some(name) = &self.name {
             changed.name = Set(name.to_string());
@@ -199,6 +224,8 @@ pub struct DeleteUser {
     pub permit: Permit,
     /// Who.
     pub id: UserId,
+    /// As which they must be found.
+    pub expected: Expected,
 }
 
 #[async_trait]
@@ -208,6 +235,7 @@ impl Change for DeleteUser {
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, UserRefusal> {
         let user = get(tx, &self.permit, self.id).await?;
+        check(&self.expected, &revision(&user))?;
         decision_log::erase(tx, self.permit.tenant(), self.id, &user.email).await?;
         let deleted = user::Entity::delete_by_id((self.permit.tenant().0, self.id.0))
             .exec(tx.db)

@@ -60,6 +60,7 @@ actions! {
     UpdateIdentityProvider = "updateIdentityProvider" in IdentityProvidersWrite;
     DeleteIdentityProvider = "deleteIdentityProvider" in IdentityProvidersWrite;
     ListApiKeys = "listApiKeys" in ApiKeysRead;
+    GetApiKey = "getApiKey" in ApiKeysRead;
     GetApiKeyCapabilities = "getApiKeyCapabilities" in ApiKeysRead;
     CreateApiKey = "createApiKey" in ApiKeysWrite;
     RotateApiKey = "rotateApiKey" in ApiKeysWrite;

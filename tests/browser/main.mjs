@@ -95,10 +95,11 @@ async function execute(operation) {
   return { status, text: await answer.innerText() };
 }
 
+// From the head of the operation to the answer.
 async function show(page, operation, path) {
-  await operation.locator(".live-responses-table").scrollIntoViewIfNeeded();
-  const box = await operation.boundingBox();
-  await page.setViewportSize({ width: 1280, height: Math.ceil(Math.min(box.height, 1800)) + 40 });
-  await operation.scrollIntoViewIfNeeded();
-  await operation.screenshot({ path });
+  const [top, answer] = [await operation.boundingBox(), await operation.locator(".live-responses-table").boundingBox()];
+  await page.setViewportSize({ width: 1280, height: Math.ceil(answer.y + answer.height - top.y) + 40 });
+  await operation.evaluate((element) => element.scrollIntoView());
+  const [x, y] = [top.x, (await operation.boundingBox()).y];
+  await page.screenshot({ path, clip: { x, y, width: top.width, height: answer.y + answer.height - top.y } });
 }

@@ -4,6 +4,7 @@
 //! [`harness`] starts the servers and checks what must hold for every answer, whatever a test asks.
 
 mod error_codes;
+mod etags;
 mod harness;
 
 mod api_keys;

@@ -1,10 +1,11 @@
 //! The OpenAPI document that a server serves, as far as answers are checked against it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use reqwest::header::HeaderName;
 use serde_json::Value;
 
-use super::node::CLIENT;
+use super::{answer::Answer, node::CLIENT};
 
 /// One operation of the document.
 #[derive(Clone, Debug)]
@@ -14,6 +15,7 @@ pub struct Documented {
     /// As in `/v1/users/{id}`.
     pub path: String,
     pub statuses: BTreeSet<u16>,
+    responses: BTreeMap<u16, Value>,
 }
 
 /// What the document says.
@@ -59,6 +61,10 @@ impl Document {
                     method: method.to_uppercase(),
                     path: path.clone(),
                     statuses: responses.keys().filter_map(|status| status.parse().ok()).collect(),
+                    responses: responses
+                        .iter()
+                        .filter_map(|(status, response)| Some((status.parse().ok()?, resolve(&json, response))))
+                        .collect(),
                 });
             }
         }
@@ -82,6 +88,114 @@ impl Document {
             None if of_path.is_empty() => Found::Nothing,
             None => Found::OtherMethods(of_path.into_iter().map(|one| one.method.clone()).collect()),
         }
+    }
+}
+
+/// The headers of any answer, of which no document speaks.
+const OF_ANY: &[&str] = &["content-type", "content-length", "date", "connection", "allow", "vary"];
+
+impl Document {
+    /// Checks headers and body of an answer against what the document says of its status.
+    pub fn check(&self, operation: &Documented, answer: &Answer, method: &str) -> Result<(), String> {
+        let response = operation.responses.get(&answer.status);
+        let response = response.ok_or_else(|| format!("{} is not documented for {}", answer.status, operation.id))?;
+        let headers: BTreeMap<String, &Value> = response["headers"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, header)| (name.to_lowercase(), header))
+            .collect();
+        for (name, header) in &headers {
+            if resolve(&self.json, header)["required"] == true && answer.header(name).is_none() {
+                return Err(format!("the answer has no {name}"));
+            }
+        }
+        for name in answer.headers.keys().map(HeaderName::as_str) {
+            let known = headers.contains_key(name) || OF_ANY.contains(&name) || name.starts_with("access-control-");
+            if !known {
+                return Err(format!("the header {name} is not documented for {}", operation.id));
+            }
+        }
+        let schema = &response["content"]["application/json"]["schema"];
+        match (schema, answer.bytes.is_empty()) {
+            (_, true) if method == "HEAD" => Ok(()),
+            (Value::Null, true) => Ok(()),
+            (Value::Null, false) => Err("an answer without a documented body has one".into()),
+            (schema, _) => self.fits(schema, &answer.json, "$"),
+        }
+    }
+
+    /// Whether a value is what a schema describes: no member that it does not name, and none missing.
+    fn fits(&self, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+        let schema = resolve(&self.json, schema);
+        if value.is_null() {
+            let anything = schema["type"].is_null() && schema["allOf"].is_null();
+            return if schema["nullable"] == true || anything {
+                Ok(())
+            } else {
+                Err(format!("{place} is null"))
+            };
+        }
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            self.fits(part, value, place)?;
+        }
+        let right = match schema["type"].as_str() {
+            Some("object") => value.is_object(),
+            Some("array") => value.is_array(),
+            Some("string") => value.is_string(),
+            Some("boolean") => value.is_boolean(),
+            Some("integer") => value.is_i64() || value.is_u64(),
+            Some("number") => value.is_number(),
+            _ => true,
+        };
+        if !right {
+            return Err(format!("{place} is {value}, and no {}", schema["type"]));
+        }
+        let text = value.as_str().unwrap_or_default();
+        let formed = match schema["format"].as_str() {
+            Some("uuid") => uuid::Uuid::parse_str(text).is_ok(),
+            Some("date-time") => text.contains('T') && text.ends_with('Z'),
+            _ => true,
+        };
+        if !formed {
+            return Err(format!("{place} is {value}, and no {}", schema["format"]));
+        }
+        if let Some(values) = schema["enum"].as_array()
+            && !values.contains(value)
+        {
+            return Err(format!("{place} is {value}, which is not documented"));
+        }
+        for (number, item) in value.as_array().into_iter().flatten().enumerate() {
+            self.fits(&schema["items"], item, &format!("{place}[{number}]"))?;
+        }
+        let Some(properties) = schema["properties"].as_object() else {
+            return Ok(());
+        };
+        for name in schema["required"].as_array().into_iter().flatten() {
+            if value.get(name.as_str().unwrap_or_default()).is_none() {
+                return Err(format!("{place} has no {name}"));
+            }
+        }
+        for (name, member) in value.as_object().into_iter().flatten() {
+            match properties.get(name) {
+                Some(schema) => self.fits(schema, member, &format!("{place}.{name}"))?,
+                None if schema["additionalProperties"].is_object() => {}
+                None => return Err(format!("{place}.{name} is not documented")),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn resolve(document: &Value, value: &Value) -> Value {
+    match value["$ref"].as_str() {
+        Some(at) => resolve(
+            document,
+            document
+                .pointer(at.trim_start_matches('#'))
+                .expect("it leads somewhere"),
+        ),
+        None => value.clone(),
     }
 }
 

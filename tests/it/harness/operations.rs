@@ -242,6 +242,7 @@ pub const OPERATIONS: &[Operation] = &[
         "api-keys:write",
         Some(API_KEY),
     ),
+    operation("getApiKey", Method::GET, "/v1/api-keys/{key}", "api-keys:read", None),
     operation(
         "getApiKeyCapabilities",
         Method::GET,
