@@ -186,6 +186,7 @@ fn endpoint(app: App, cross_origin: CrossOrigin) -> impl Endpoint<Output = Respo
         .at("/openapi.json", get(openapi_json))
         .at("/openapi.yaml", get(openapi_yaml))
         .at("/docs", get(docs))
+        .at("/reference", get(reference))
         .at("/docs/errors", get(error_codes))
         .at("/docs/errors/:code", get(error_code))
         .nest_no_strip("/", api::document::service())
@@ -213,6 +214,11 @@ fn openapi_yaml() -> Response {
 #[handler]
 fn docs() -> Response {
     html(Document::get().swagger_ui())
+}
+
+#[handler]
+fn reference() -> Response {
+    html(Document::get().redoc())
 }
 
 #[handler]

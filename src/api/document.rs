@@ -75,6 +75,7 @@ pub struct Document {
     json: String,
     yaml: String,
     swagger_ui: String,
+    redoc: String,
     /// The segments and methods of each path.
     routes: Vec<(Vec<String>, Vec<String>)>,
 }
@@ -105,6 +106,7 @@ impl Document {
                 .swagger_ui_html()
                 .replace(&raw, &json)
                 .replacen("<title>Swagger UI</title>", HEAD, 1),
+            redoc: offline(&service.redoc_html()).replace(&raw, &json),
             routes: routes(&document),
             json,
         }
@@ -128,6 +130,12 @@ impl Document {
         &self.swagger_ui
     }
 
+    /// The page for those who read. It loads nothing from elsewhere, either.
+    #[must_use]
+    pub fn redoc(&self) -> &str {
+        &self.redoc
+    }
+
     /// The methods that a path knows; of a page beside the document, those of a page.
     #[must_use]
     pub fn methods(&self, path: &str) -> Vec<String> {
@@ -142,6 +150,22 @@ impl Document {
         let found = self.routes.iter().find(|(route, _)| fits(route));
         let of_pages = || ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec();
         found.map_or_else(of_pages, |(_, methods)| methods.clone())
+    }
+}
+
+/// The page of Redoc without what it would load from elsewhere: a font, and its maker's logo.
+fn offline(page: &str) -> String {
+    const LOGO: &str = "https://cdn.redoc.ly/redoc/logo-mini.svg";
+    let page = page.replacen("<title>Redoc</title>", HEAD, 1).replace(LOGO, "data:,");
+    let font = page.find("<link href=\"https://fonts.googleapis.com");
+    let end = font.and_then(|at| Some(at + page.get(at..)?.find('>')? + 1));
+    match (font, end) {
+        (Some(begin), Some(end)) => format!(
+            "{}{}",
+            page.get(..begin).unwrap_or_default(),
+            page.get(end..).unwrap_or_default()
+        ),
+        _ => page,
     }
 }
 

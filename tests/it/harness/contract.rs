@@ -326,7 +326,7 @@ const SUCCESSES: &[(&str, &[u16], Success)] = &[
 ];
 
 /// What serves the document itself and its pages, of which the document does not speak.
-const PAGES: &[&str] = &["/openapi.json", "/openapi.yaml", "/docs"];
+const PAGES: &[&str] = &["/openapi.json", "/openapi.yaml", "/docs", "/reference"];
 
 /// Checks an answer.
 pub fn check(answer: &Answer, document: &Document, method: &str, path: &str) -> Result<(), String> {
