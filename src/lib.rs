@@ -6,6 +6,7 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod compression;
 pub mod config;
 mod connections;
 pub mod cross_origin;

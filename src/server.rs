@@ -36,7 +36,7 @@ use crate::{
         etag,
         idempotency::Reading,
     },
-    clock, connections,
+    clock, compression, connections,
     cross_origin::CrossOrigin,
     domain::{
         api_keys::ApiKeys, decision_log::DecisionLog, idempotency, jwks_client::JwksClient, tenant_state::Tenants,
@@ -52,6 +52,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// The length of a request's id at most.
 const MAX_REQUEST_ID: usize = 64;
 
+const HTML: &str = "text/html; charset=utf-8";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A server with its store, before it listens.
@@ -199,26 +200,24 @@ fn endpoint(app: App, cross_origin: CrossOrigin) -> impl Endpoint<Output = Respo
 }
 
 #[handler]
-fn openapi_json() -> Response {
-    Response::builder().content_type(JSON).body(Document::get().json())
+fn openapi_json(request: &Request) -> Response {
+    Document::get().json().answer(request, JSON)
 }
 
 #[handler]
-fn openapi_yaml() -> Response {
+fn openapi_yaml(request: &Request) -> Response {
     // RFC 9512 §2.1
-    Response::builder()
-        .content_type("application/yaml")
-        .body(Document::get().yaml())
+    Document::get().yaml().answer(request, "application/yaml")
 }
 
 #[handler]
-fn docs() -> Response {
-    html(Document::get().swagger_ui())
+fn docs(request: &Request) -> Response {
+    Document::get().swagger_ui().answer(request, HTML)
 }
 
 #[handler]
-fn reference() -> Response {
-    html(Document::get().redoc())
+fn reference(request: &Request) -> Response {
+    Document::get().redoc().answer(request, HTML)
 }
 
 #[handler]
@@ -233,7 +232,7 @@ fn error_code(Path(code): Path<String>) -> Result<Response, Error> {
 }
 
 fn html(page: impl Into<Body>) -> Response {
-    Response::builder().content_type("text/html; charset=utf-8").body(page)
+    Response::builder().content_type(HTML).body(page)
 }
 
 /// What surrounds every request.
@@ -252,6 +251,7 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         Reading::prepare(&mut request);
         let known = etag::known(&request);
+        let may_pack = compression::may_pack(&request);
         let origin = request.headers().get(header::ORIGIN).cloned();
         // Only what a person needs to follow a request. Neither query nor headers: they hold personal data and secrets.
         let span = tracing::info_span!(
@@ -282,6 +282,9 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
             };
             if let Some(known) = &known {
                 etag::leave_out(known, &mut response);
+            }
+            if may_pack {
+                response = compression::packed(response).await;
             }
             response.headers_mut().insert(REQUEST_ID, id);
             if path.starts_with("/v1/") {

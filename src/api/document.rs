@@ -18,6 +18,7 @@ use super::{
     identity_providers::IdentityProvidersApi, policies::PoliciesApi, policy_evaluation::PolicyEvaluationApi,
     policy_preview::PolicyPreviewApi, policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
 };
+use crate::compression::Page;
 
 const DESCRIPTION: &str = "\
 aka knows which external accounts belong to which user. A company's people exist in Okta, Entra, Google, GitHub, Slack, \
@@ -72,10 +73,10 @@ pub fn service() -> OpenApiService<impl OpenApi, ()> {
 
 /// The document in its forms, made once.
 pub struct Document {
-    json: String,
-    yaml: String,
-    swagger_ui: String,
-    redoc: String,
+    json: Page,
+    yaml: Page,
+    swagger_ui: Page,
+    redoc: Page,
     /// The segments and methods of each path.
     routes: Vec<(Vec<String>, Vec<String>)>,
 }
@@ -100,39 +101,41 @@ impl Document {
                 .unwrap_or_default()
                 .lines()
                 .map(quote_time)
-                .collect(),
+                .collect::<String>()
+                .into(),
             // The page has a copy of the document in it, of the one that is not complete.
             swagger_ui: service
                 .swagger_ui_html()
                 .replace(&raw, &json)
-                .replacen("<title>Swagger UI</title>", HEAD, 1),
-            redoc: offline(&service.redoc_html()).replace(&raw, &json),
+                .replacen("<title>Swagger UI</title>", HEAD, 1)
+                .into(),
+            redoc: offline(&service.redoc_html()).replace(&raw, &json).into(),
             routes: routes(&document),
-            json,
+            json: json.into(),
         }
     }
 
     /// As JSON.
     #[must_use]
-    pub fn json(&self) -> &str {
+    pub const fn json(&self) -> &Page {
         &self.json
     }
 
     /// As YAML.
     #[must_use]
-    pub fn yaml(&self) -> &str {
+    pub const fn yaml(&self) -> &Page {
         &self.yaml
     }
 
     /// The page with which the operations can be tried. It loads nothing from elsewhere.
     #[must_use]
-    pub fn swagger_ui(&self) -> &str {
+    pub const fn swagger_ui(&self) -> &Page {
         &self.swagger_ui
     }
 
     /// The page for those who read. It loads nothing from elsewhere, either.
     #[must_use]
-    pub fn redoc(&self) -> &str {
+    pub const fn redoc(&self) -> &Page {
         &self.redoc
     }
 

@@ -23,7 +23,7 @@ enum Format {
 pub fn run(arguments: Arguments) -> Outcome {
     let document = Document::get();
     print(match arguments.format {
-        Format::Yaml => document.yaml(),
-        Format::Json => document.json(),
+        Format::Yaml => document.yaml().plain(),
+        Format::Json => document.json().plain(),
     })
 }

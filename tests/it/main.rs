@@ -14,6 +14,7 @@ mod browsers;
 mod capabilities;
 mod command_line;
 mod compatibility;
+mod compression;
 mod connections;
 mod crashes;
 mod credentials;

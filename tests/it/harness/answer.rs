@@ -1,6 +1,10 @@
 //! An answer, and what every answer must be.
 
-use std::ops::Index;
+use std::{
+    io::Write as _,
+    ops::Index,
+    process::{Command, Stdio},
+};
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -20,9 +24,32 @@ pub struct Answer {
     pub json: Value,
 }
 
+/// Unpacks with the system's gzip: what the server has written, another program must read.
+pub fn unpacked(bytes: &[u8]) -> String {
+    let mut gzip = Command::new("gzip")
+        .arg("-dc")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("gzip can be run");
+    let mut input = gzip.stdin.take().expect("its input");
+    let bytes = bytes.to_vec();
+    let writing = std::thread::spawn(move || input.write_all(&bytes));
+    let output = gzip.wait_with_output().expect("its output");
+    writing.join().expect("a thread").expect("it reads everything");
+    assert!(output.status.success(), "it is gzip");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
 impl Answer {
     pub fn new(asked: String, status: u16, headers: HeaderMap, bytes: Vec<u8>) -> Self {
-        let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let is_packed = headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
+        let json = if is_packed {
+            serde_json::from_str(&unpacked(&bytes))
+        } else {
+            serde_json::from_slice(&bytes)
+        };
+        let json = json.unwrap_or(Value::Null);
         Self {
             asked,
             status,

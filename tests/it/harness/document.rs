@@ -92,7 +92,15 @@ impl Document {
 }
 
 /// The headers of any answer, of which no document speaks.
-const OF_ANY: &[&str] = &["content-type", "content-length", "date", "connection", "allow", "vary"];
+const OF_ANY: &[&str] = &[
+    "content-type",
+    "content-encoding",
+    "content-length",
+    "date",
+    "connection",
+    "allow",
+    "vary",
+];
 
 impl Document {
     /// Checks headers and body of an answer against what the document says of its status.
