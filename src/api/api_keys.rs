@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Created, Gone, Tag, Tagged,
     auth::Caller,
-    body::{Answer, Body},
+    body::{Answer, Body, OptionalBody},
     error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
     etag::of_representation,
     idempotency::Once,
@@ -190,7 +190,7 @@ impl NewApiKeyBody {
 }
 
 /// How a key is to be rotated.
-#[derive(Debug, Object, Deserialize)]
+#[derive(Debug, Default, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
@@ -299,7 +299,7 @@ impl ApiKeysApi {
         caller: Caller<'_>,
         /// The key.
         id: Path<ApiKeyId>,
-        body: Body<Rotation>,
+        body: OptionalBody<Rotation>,
     ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let overlap = body.0.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
         if overlap > MAX_OVERLAP_SECONDS {

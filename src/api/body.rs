@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use poem::{
-    Body as RawBody, IntoResponse, Request, RequestBody, Response, error::ReadBodyError, http::header::CONTENT_LENGTH,
+    Body as RawBody, IntoResponse, Request, RequestBody, Response,
+    error::ReadBodyError,
+    http::header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions,
@@ -201,6 +203,43 @@ impl<'a, T: Type + DeserializeOwned, const MAX: usize> ApiExtractor<'a> for Body
                 Err(Error::UnsupportedMediaType { found }.into())
             }
         }
+    }
+}
+
+/// A request's body that may be left away, where all of it is optional.
+pub struct OptionalBody<T>(pub T);
+
+impl<'a, T: Type + DeserializeOwned + Default> ApiExtractor<'a> for OptionalBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Body<T> as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let body = <Body<T> as ApiExtractor>::request_meta()?;
+        Some(MetaRequest {
+            required: false,
+            ..body
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let length = request.header(CONTENT_LENGTH).unwrap_or("0");
+        let is_absent =
+            request.content_type().is_none() && length == "0" && request.header(TRANSFER_ENCODING).is_none();
+        if is_absent {
+            return Ok(Self(T::default()));
+        }
+        let Body(value) = <Body<T> as ApiExtractor>::from_request(request, body, options).await?;
+        Ok(Self(value))
     }
 }
 

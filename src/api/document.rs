@@ -13,8 +13,8 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, Server
 use serde_json::{Map, Value, json};
 
 use super::{
-    api_keys::ApiKeysApi, capabilities::CapabilitiesApi, decision_log::DecisionLogApi, etag::TAGS, examples,
-    health::HealthApi, idempotency::IDEMPOTENCY_KEY, identities::IdentitiesApi,
+    api_keys::ApiKeysApi, capabilities::CapabilitiesApi, decision_log::DecisionLogApi, error_code::ErrorCode,
+    etag::TAGS, examples, health::HealthApi, idempotency::IDEMPOTENCY_KEY, identities::IdentitiesApi,
     identity_providers::IdentityProvidersApi, policies::PoliciesApi, policy_evaluation::PolicyEvaluationApi,
     policy_preview::PolicyPreviewApi, policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
 };
@@ -342,6 +342,15 @@ fn complete_response(operation: &str, status: &str, response: &mut Value) {
         _ => {}
     }
     let of_success = || examples::of_answer(operation).filter(|_| status.starts_with('2'));
+    if status == "409" {
+        let codes: Vec<String> = conflicts_of(operation).iter().map(|code| format!("`{code}`")).collect();
+        let (description, of) = (
+            &response["description"],
+            if codes.len() == 1 { "Code" } else { "Codes" },
+        );
+        let description = description.as_str().unwrap_or_default();
+        response["description"] = json!(format!("{description} {of}: {}.", codes.join(", ")));
+    }
     if let Some(example) = of_success().or_else(|| examples::of_error(operation, status)) {
         response["content"]["application/json"]["example"] = example;
     }
@@ -374,6 +383,23 @@ fn idempotency_key(has_effect: bool) -> Value {
         "required": false,
         "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
     })
+}
+
+/// With what an operation can be in conflict.
+fn conflicts_of(operation: &str) -> &'static [ErrorCode] {
+    match operation {
+        "createUserIdentity" => &[
+            ErrorCode::IdentityAlreadyLinked,
+            ErrorCode::IdentityProviderDisabled,
+            ErrorCode::UserSuspended,
+        ],
+        "createUser" => &[ErrorCode::UserAlreadyExists],
+        "createTenant" => &[ErrorCode::TenantAlreadyExists],
+        "deleteIdentityProvider" => &[ErrorCode::IdentityProviderInUse],
+        "rotateApiKey" => &[ErrorCode::ApiKeyEnded, ErrorCode::ApiKeyRotated],
+        "createPolicy" | "updatePolicy" | "createPolicyRule" => &[ErrorCode::TooManyRules],
+        _ => &[],
+    }
 }
 
 fn headers() -> Value {

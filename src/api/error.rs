@@ -709,11 +709,11 @@ macro_rules! statuses {
 }
 
 statuses! {
-    E400 = 400, 0, "Invalid input. Codes: `invalid_input` (`details` has `field`, `in` and `reason`), `malformed_json`, and where there is Cedar text `invalid_rule`.";
+    E400 = 400, 0, "Invalid input. Codes: `invalid_input` (`details` has `field`, `in` and `reason`), and of a body `malformed_json` and, where it has Cedar text, `invalid_rule`.";
     E401 = 401, 1, "Unauthenticated: no credential, or one that is not accepted. Code: `unauthenticated` (`details.reason` says why).";
     E403 = 403, 2, "Forbidden. Codes: `tenant_mismatch` (the credential belongs to another tenant), `forbidden` (policy says no; `notices` says why, and `details` has `kind`, `priority`, `missing_scope` and an `explanation`, as far as there are any; for a caller who may call `evaluatePolicies` also `matching_policy_ids`, `matching_rule_ids` and `explanations`, as there).";
     E404 = 404, 3, "Not found in this tenant. Code: `not_found` (`details.resource` says what).";
-    E409 = 409, 4, "In conflict with how things are. Codes, as far as they apply to this operation: `identity_already_linked`, `identity_provider_disabled`, `user_suspended`, `user_already_exists`, `tenant_already_exists`, `identity_provider_in_use`, `api_key_ended`, `api_key_rotated`, `too_many_rules`.";
+    E409 = 409, 4, "In conflict with how things are.";
     E408 = 408, 12, "The body did not arrive in time. Code: `body_timed_out`.";
     E412 = 412, 9, "It is no longer as `If-Match` says. Code: `precondition_failed`.";
     E413 = 413, 5, "The body is too large. Code: `payload_too_large` (`details.max_bytes` is the limit).";

@@ -8,6 +8,7 @@ use crate::harness::{
 };
 
 on_both_stores![
+    a_key_is_rotated_without_a_body_too,
     a_new_key_works_and_is_shown_once,
     a_key_is_stored_as_a_hash_only,
     a_key_can_be_bound_to_a_provider,
@@ -367,4 +368,20 @@ fn time_in(seconds: u64) -> String {
     let time = time::OffsetDateTime::from_unix_timestamp(seconds).expect("a time of this century");
     time.format(&time::format_description::well_known::Rfc3339)
         .expect("a time of this century")
+}
+
+async fn a_key_is_rotated_without_a_body_too(aka: Aka) {
+    let acme = aka.tenant().await;
+    let bot = acme.limited_to(&["users:read"]).await;
+
+    let successor = acme
+        .post(format!("/v1/api-keys/{}/rotate", bot.key_id()))
+        .await
+        .expect(201);
+
+    let raw = successor["raw_key"].as_str().expect("a key");
+    acme.with_key(raw).get("/v1/users").await.expect(200);
+    bot.get("/v1/users").await.expect(200);
+    let old = acme.get(format!("/v1/api-keys/{}", bot.key_id())).await.expect(200);
+    assert!(old["expires_at"].is_string(), "it works for a day more");
 }

@@ -15,8 +15,32 @@ on_both_stores![
     a_length_that_is_too_large_is_refused_before_the_body_comes,
     a_connection_that_never_asks_is_closed,
     what_is_no_http_is_refused_or_closed,
+    http_2_is_spoken_too,
     a_client_that_goes_away_neither_loses_nor_doubles_a_change,
 ];
+
+async fn http_2_is_spoken_too(aka: Aka) {
+    let acme = aka.tenant().await;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .http2_prior_knowledge()
+        .build()
+        .expect("a client");
+    let send = async |number: usize| {
+        let body = json!({ "email": format!("ada-{number}@example.com"), "name": "Ada" });
+        let request = client
+            .post(format!("{}/v1/users", aka.address()))
+            .header("X-API-Key", acme.key())
+            .header("X-Tenant-ID", acme.tenant().to_string())
+            .header("Content-Type", "application/json")
+            .body(body.to_string());
+        let answer = request.send().await.expect("an answer");
+        (answer.version(), answer.status().as_u16())
+    };
+    // Many at a time on one connection.
+    let answers = futures_util::future::join_all((0..20).map(send)).await;
+    assert_eq!(answers, [(reqwest::Version::HTTP_2, 201); 20]);
+}
 
 /// The head of a call that links an account, with a body of this length, and its path.
 fn link(acme: &crate::harness::Caller, user: Uuid, length: usize) -> String {

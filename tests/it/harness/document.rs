@@ -107,6 +107,13 @@ impl Document {
     pub fn check(&self, operation: &Documented, answer: &Answer, method: &str) -> Result<(), String> {
         let response = operation.responses.get(&answer.status);
         let response = response.ok_or_else(|| format!("{} is not documented for {}", answer.status, operation.id))?;
+        let code = answer.json["code"].as_str().filter(|_| answer.status >= 400);
+        let told = response["description"].as_str().unwrap_or_default();
+        if let Some(code) = code
+            && !told.contains(&format!("`{code}`"))
+        {
+            return Err(format!("{} {} does not speak of {code}", operation.id, answer.status));
+        }
         let headers: BTreeMap<String, &Value> = response["headers"]
             .as_object()
             .into_iter()
