@@ -61,7 +61,7 @@ pub fn leave_out(known: &str, response: &mut Response) {
 
 /// What it may be: `*`, or entity tags with commas between them. A comma inside a tag would be one between two, and aka
 /// makes no such tags.
-pub(super) const TAGS: &str = r#"^(\*|(W/)?"[!#-+\--~]*"( *, *(W/)?"[!#-+\--~]*")*)$"#;
+const TAGS: &str = r#"^(\*|(W/)?"[!#-+\--~]*"( *, *(W/)?"[!#-+\--~]*")*)$"#;
 
 /// The header `If-Match`, which may be there.
 pub struct IfMatch(Option<String>);
