@@ -70,17 +70,28 @@ pub fn may_pack(request: &Request) -> bool {
     request.method() == Method::GET && takes_gzip(request)
 }
 
-/// Whether a client takes gzip: it says so, and not with the weight 0 (RFC 9110 §12.5.3).
+/// Whether a client takes gzip (RFC 9110 §12.5.3): it says so, by name or by `*`, and not with the weight 0. The name goes
+/// before the star.
 fn takes_gzip(request: &Request) -> bool {
     let values = request.headers().get_all(ACCEPT_ENCODING).iter();
-    let mut codings = values
+    let codings = values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
-    codings.any(|coding| {
+    let mut by_star = false;
+    for coding in codings {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let refused = parameters.trim().strip_prefix("q=").and_then(|q| q.parse().ok()) == Some(0.0_f32);
-        ["gzip", "x-gzip", "*"].contains(&name.trim().to_ascii_lowercase().as_str()) && !refused
-    })
+        let weight = parameters
+            .trim()
+            .strip_prefix("q=")
+            .and_then(|weight| weight.trim().parse().ok());
+        let taken = weight != Some(0.0_f32);
+        match name.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => return taken,
+            "*" => by_star = taken,
+            _ => {}
+        }
+    }
+    by_star
 }
 
 /// Packs an answer where that is worth it.

@@ -39,7 +39,7 @@ const TENANT: &str = "X-Tenant-ID";
 /// The caller of an operation, and its parameter `X-Tenant-ID`.
 pub struct Caller<'a> {
     app: &'a App,
-    of: caller::Caller,
+    who: caller::Caller,
     /// The API key itself, where it is one.
     api_key: Option<&'a str>,
     idempotency_key: Option<IdempotencyKey<'a>>,
@@ -55,7 +55,7 @@ impl<'a> Caller<'a> {
     /// The tenant.
     #[must_use]
     pub fn tenant_id(&self) -> TenantId {
-        self.of.tenant_id()
+        self.who.tenant_id()
     }
 
     /// Which accounts has a user? A page of them, after a position.
@@ -105,7 +105,7 @@ impl<'a> Caller<'a> {
     /// What is known of the tenant.
     #[must_use]
     pub fn tenant(&self) -> &Arc<TenantState> {
-        &self.of.tenant
+        &self.who.tenant
     }
 
     /// This caller with a tenant that knows providers. Those that another node has just made may not be in memory yet.
@@ -117,13 +117,13 @@ impl<'a> Caller<'a> {
         mut self,
         providers: impl IntoIterator<Item = IdentityProviderId>,
     ) -> Result<Self, StoreError> {
-        let known = &self.of.tenant;
+        let known = &self.who.tenant;
         if providers
             .into_iter()
             .any(|provider| known.identity_provider(provider).is_none())
             && let Some(tenant) = self.app.tenants.get_again(self.store(), self.tenant_id()).await?
         {
-            self.of.tenant = tenant;
+            self.who.tenant = tenant;
         }
         Ok(self)
     }
@@ -143,7 +143,7 @@ impl<'a> Caller<'a> {
             let done = self.store().write(change).await.map_err(Unwritten::Refused)?;
             return answer(done).map(Once::Now).map_err(Unwritten::Failed);
         };
-        let principal = &self.of.principal;
+        let principal = &self.who.principal;
         let actor = (principal.tenant, principal.actor_id.as_str());
         let request = idempotency::Request::new(actor, key.key, self.api_key, key.fingerprint());
         let once = idempotency::Once {
@@ -181,9 +181,9 @@ impl<'a> Caller<'a> {
         on: On,
         circumstances: impl FnOnce() -> Circumstances,
     ) -> Result<Permit, Refusal> {
-        let outcome = self.of.may_with(self.store(), action, on, circumstances).await;
+        let outcome = self.who.may_with(self.store(), action, on, circumstances).await;
         if let Err(Refusal::Forbidden(forbidden)) = &outcome {
-            self.app.decisions.note(&self.of, forbidden);
+            self.app.decisions.note(&self.who, forbidden);
         }
         outcome
     }
@@ -200,7 +200,7 @@ impl<'a> Caller<'a> {
         on: On,
         circumstances: impl FnOnce() -> Circumstances,
     ) -> Result<bool, StoreError> {
-        self.of.could(self.store(), action, on, circumstances).await
+        self.who.could(self.store(), action, on, circumstances).await
     }
 
     async fn of(request: &'a Request) -> Result<Self, Error> {
@@ -227,7 +227,7 @@ impl<'a> Caller<'a> {
             }
             return Ok(Self {
                 app,
-                of: caller,
+                who: caller,
                 api_key: Some(key),
                 idempotency_key: IdempotencyKey::of(request)?,
             });
@@ -241,7 +241,7 @@ impl<'a> Caller<'a> {
             .await?;
         Ok(Self {
             app,
-            of: caller,
+            who: caller,
             api_key: None,
             idempotency_key: IdempotencyKey::of(request)?,
         })

@@ -11,7 +11,8 @@
 //! * **A refusal is not kept.** It has changed nothing, and once its cause is mended the same request shall succeed.
 //! * **Nobody else can read it.** Answers hold personal data, and some a new API key. So the answer is sealed with a key
 //!   made from the `Idempotency-Key` and the caller's API key, neither of which is stored. Of a caller with a token there is
-//!   only the `Idempotency-Key`, which therefore should be random.
+//!   only the `Idempotency-Key`, which therefore should be random. An answer about a user who is erased stays, unreadable to
+//!   all but the caller who was given it before, for the rest of its day.
 
 use std::time::Duration;
 

@@ -70,6 +70,7 @@ fn pages_of_the_origins_that_were_named_may() {
     run(async {
         let origins = [("AKA_CORS_ORIGINS", "https://app.example.com,http://localhost:3000")];
         let aka = Aka::alone_with(Store::Sqlite, &origins).await;
+        let acme = aka.tenant().await;
         for origin in ["https://app.example.com", "http://localhost:3000"] {
             let asked = [("origin", origin), ("access-control-request-method", "POST")];
             let answer = options(&aka, "/v1/users", &asked).await;
@@ -83,26 +84,14 @@ fn pages_of_the_origins_that_were_named_may() {
             let methods = header(&answer, "access-control-allow-methods").unwrap_or_default();
             assert!(methods.contains("POST"), "{methods}");
 
-            let users = aka
-                .tenant()
-                .await
-                .get("/v1/users")
-                .header("origin", origin)
-                .await
-                .expect(200);
+            let users = acme.get("/v1/users").header("origin", origin).await.expect(200);
             assert_eq!(users.header("access-control-allow-origin"), Some(origin));
             // A refusal can be read, too.
             let refused = aka.nobody().get("/v1/users").header("origin", origin).await.expect(401);
             assert_eq!(refused.header("access-control-allow-origin"), Some(origin));
         }
         for origin in ["https://evil.example", "https://app.example.com.evil.example", "null"] {
-            let users = aka
-                .tenant()
-                .await
-                .get("/v1/users")
-                .header("origin", origin)
-                .await
-                .expect(200);
+            let users = acme.get("/v1/users").header("origin", origin).await.expect(200);
             assert_eq!(users.header("access-control-allow-origin"), None, "{origin}");
         }
     });
