@@ -308,6 +308,7 @@ fn share(shared: &mut Map<String, Value>, status: &str, response: &mut Value) {
         "413" => "PayloadTooLarge",
         "415" => "UnsupportedMediaType",
         "422" => "IdempotencyKeyReused",
+        "429" => "TooManyRequests",
         "500" => "Internal",
         "503" => "Unavailable",
         _ => return,
@@ -338,7 +339,7 @@ fn complete_response(operation: &str, status: &str, response: &mut Value) {
     }
     match status {
         "401" => response["headers"]["WWW-Authenticate"] = header("WWW-Authenticate"),
-        "503" => response["headers"]["Retry-After"] = header("Retry-After"),
+        "429" | "503" => response["headers"]["Retry-After"] = header("Retry-After"),
         _ => {}
     }
     let of_success = || examples::of_answer(operation).filter(|_| status.starts_with('2'));

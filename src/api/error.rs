@@ -174,6 +174,11 @@ pub enum Error {
     Unavailable {
         reason: String,
     },
+    /// The tenant has used up its share of something.
+    TooManyRequests {
+        /// The limit that was reached, in words.
+        limit: &'static str,
+    },
     Overloaded,
     IssuerUnavailable {
         reason: String,
@@ -236,6 +241,7 @@ impl Error {
             | Self::TooManyRules { .. } => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -273,6 +279,7 @@ impl Error {
             Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::UnsupportedMediaType { .. } => ErrorCode::UnsupportedMediaType,
             Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::TooManyRequests { .. } => ErrorCode::TooManyRequests,
             Self::Overloaded => ErrorCode::Overloaded,
             Self::IssuerUnavailable { .. } => ErrorCode::IssuerUnavailable,
             Self::TimedOut => ErrorCode::TimedOut,
@@ -369,6 +376,11 @@ impl Error {
             Self::Unavailable { .. } => "The database cannot be used at the moment. Nothing is known to have been \
                 changed; the request may be sent again."
                 .into(),
+            Self::TooManyRequests { limit } => {
+                format!(
+                    "The tenant has reached its limit of {limit}. Try again in a second, with fewer requests at a time."
+                )
+            }
             Self::Overloaded => "Too many changes are waiting to be written. Try again in a second.".into(),
             Self::IssuerUnavailable { .. } => {
                 "The keys of the token's issuer cannot be fetched at the moment, so that the token cannot be checked."
@@ -410,6 +422,7 @@ impl Error {
             Self::IdentityAlreadyLinked { details } => Value::Object(details.clone()),
             Self::IdentityProviderInUse { linked } => json!({ "linked_identities": linked }),
             Self::TooManyRules { max } => json!({ "max": max }),
+            Self::TooManyRequests { limit } => json!({ "limit": limit }),
             Self::PayloadTooLarge { max_bytes } => json!({ "max_bytes": max_bytes }),
             Self::UnsupportedMediaType { found } => json!({ "found": found }),
             _ => Value::Null,
@@ -539,7 +552,11 @@ impl IntoResponse for Error {
                 response = response.header("WWW-Authenticate", bearer);
             }
             Self::MethodNotAllowed { allowed } => response = response.header("Allow", allowed.join(", ")),
-            Self::Overloaded | Self::Unavailable { .. } | Self::IssuerUnavailable { .. } | Self::TimedOut => {
+            Self::TooManyRequests { .. }
+            | Self::Overloaded
+            | Self::Unavailable { .. }
+            | Self::IssuerUnavailable { .. }
+            | Self::TimedOut => {
                 response = response.header("Retry-After", RETRY_AFTER_SECONDS);
             }
             _ => {}
@@ -561,6 +578,7 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Unavailable(reason) => Self::Unavailable { reason },
             StoreError::Overloaded => Self::Overloaded,
+            StoreError::TenantOverloaded(limit) => Self::TooManyRequests { limit },
             StoreError::Duplicate(reason) | StoreError::Reference(reason) | StoreError::Fault(reason) => {
                 Self::Internal { reason }
             }
@@ -718,12 +736,13 @@ statuses! {
     E412 = 412, 9, "It is no longer as `If-Match` says. Code: `precondition_failed`.";
     E413 = 413, 5, "The body is too large. Code: `payload_too_large` (`details.max_bytes` is the limit).";
     E415 = 415, 6, "The body is not `application/json`. Code: `unsupported_media_type`.";
+    E429 = 429, 10, "The tenant has used up its share of what tenants share; the header `Retry-After` says when to try again. Code: `too_many_requests` (`details.limit` names the limit).";
     E500 = 500, 7, "A fault of the server. Code: `internal`.";
     E503 = 503, 8, "Something is away or overloaded for the moment; the header `Retry-After` says when to try again. Codes: `unavailable`, `overloaded`, `timed_out`, `issuer_unavailable`.";
 }
 
 /// What every operation with a credential can answer.
-pub const ALWAYS: u32 = E400 | E401 | E403 | E500 | E503;
+pub const ALWAYS: u32 = E400 | E401 | E403 | E429 | E500 | E503;
 /// What every operation with a body can answer beside that.
 pub const WITH_BODY: u32 = ALWAYS | E408 | E413 | E415;
 

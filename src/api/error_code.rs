@@ -35,6 +35,7 @@ pub enum ErrorCode {
     BodyTimedOut,
     PayloadTooLarge,
     UnsupportedMediaType,
+    TooManyRequests,
     Unavailable,
     Overloaded,
     IssuerUnavailable,
@@ -52,7 +53,7 @@ struct Entry {
 
 impl ErrorCode {
     /// All of them, in the order in which a request meets them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Unauthenticated,
         Self::TenantMismatch,
         Self::MalformedJson,
@@ -75,6 +76,7 @@ impl ErrorCode {
         Self::TooManyRules,
         Self::PreconditionFailed,
         Self::IdempotencyKeyReused,
+        Self::TooManyRequests,
         Self::Overloaded,
         Self::Unavailable,
         Self::IssuerUnavailable,
@@ -238,6 +240,12 @@ impl ErrorCode {
                  sent again. A key belongs to a credential, and is kept for 24 hours.",
                 "Nothing was changed. Make a new key, a random UUID, for each change, and send it again only with the \
                  same method, path and body.",
+            ),
+            Self::TooManyRequests => (
+                429,
+                "The tenant has too many requests of this kind under way.",
+                "What many tenants share is divided between them. `details.limit` names the limit that was reached.",
+                "Send the request again after the seconds in `Retry-After`, and fewer at a time. Nothing was changed.",
             ),
             Self::Overloaded => (
                 503,

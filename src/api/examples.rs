@@ -33,15 +33,7 @@ pub fn of_schema(name: &str) -> Option<Value> {
         "Suspension" => json!({ "active": true }),
         "User" => user(),
         "Page_User" => page(&user()),
-        "NewIdentityProvider" => json!({
-            "name": "Company sign-in",
-            "provider_type": "oidc",
-            "config": {
-                "issuer": "https://login.example.com",
-                "audience": "https://aka.example.com",
-                "jwks_uri": "https://login.example.com/keys",
-            },
-        }),
+        "NewIdentityProvider" => sign_in(),
         "IdentityProviderUpdate" => json!({ "name": "GitHub", "enabled": true }),
         "IdentityProvider" => provider(),
         "Page_IdentityProvider" => page(&provider()),
@@ -193,18 +185,7 @@ pub fn of_answer(operation: &str) -> Option<Value> {
         "listUserIdentities" => page(&slack_identity()),
         "createUser" => but(user(), json!({ "email": "sam@example.com", "name": "Sam Example" })),
         "updateUser" => but(user(), json!({ "roles": ["engineer", "on-call"] })),
-        "createIdentityProvider" => but(
-            provider(),
-            json!({
-                "name": "Company sign-in",
-                "provider_type": "oidc",
-                "config": {
-                    "issuer": "https://login.example.com",
-                    "audience": "https://aka.example.com",
-                    "jwks_uri": "https://login.example.com/keys",
-                },
-            }),
-        ),
+        "createIdentityProvider" => but(provider(), sign_in()),
         "createPolicyRule" => but(rule(), json!({ "ordinal": 1 })),
         "updatePolicy" => but(policy(), json!({ "priority": 200 })),
         "createApiKey" | "createTenantApiKey" | "rotateApiKey" => {
@@ -287,6 +268,9 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
         },
         ("415", _) => Error::UnsupportedMediaType {
             found: Some("text/plain".into()),
+        },
+        ("429", _) => Error::TooManyRequests {
+            limit: "changes that wait to be written",
         },
         ("500", _) => Error::Internal { reason: String::new() },
         ("503", _) => Error::Unavailable { reason: String::new() },
@@ -381,6 +365,19 @@ fn provider() -> Value {
         "sync_error": null,
         "created_at": TIME,
         "updated_at": TIME,
+    })
+}
+
+/// What a provider is to be that issues tokens.
+fn sign_in() -> Value {
+    json!({
+        "name": "Company sign-in",
+        "provider_type": "oidc",
+        "config": {
+            "issuer": "https://login.example.com",
+            "audience": "https://aka.example.com",
+            "jwks_uri": "https://login.example.com/keys",
+        },
     })
 }
 

@@ -12,6 +12,9 @@ pub enum StoreError {
     /// More changes are waiting than the queue holds.
     #[error("too many changes are waiting to be written")]
     Overloaded,
+    /// The tenant has as much waiting as one tenant may have. Names the limit.
+    #[error("a tenant has reached its limit of {0}")]
+    TenantOverloaded(&'static str),
     /// A row with this key is there already.
     #[error("a unique index refused a row: {0}")]
     Duplicate(String),

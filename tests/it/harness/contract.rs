@@ -393,7 +393,9 @@ fn check_error(answer: &Answer, method: &str) -> Result<(), String> {
     }
     match answer.status {
         401 if answer.header("www-authenticate").is_none() => Err("a 401 names the schemes in WWW-Authenticate".into()),
-        503 if answer.header("retry-after").is_none() => Err("a 503 says in Retry-After when to try again".into()),
+        429 | 503 if answer.header("retry-after").is_none() => {
+            Err("a 429 or 503 says in Retry-After when to try again".into())
+        }
         405 if answer.header("allow").is_none() => Err("a 405 names the methods in Allow".into()),
         _ => Ok(()),
     }
