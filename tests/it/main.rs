@@ -8,6 +8,7 @@ mod etags;
 mod harness;
 
 mod api_keys;
+mod attacks;
 mod bearer_tokens;
 mod bodies;
 mod browsers;

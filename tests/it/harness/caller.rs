@@ -3,7 +3,7 @@
 use std::{borrow::Borrow, fmt::Write as _, pin::Pin, time::Duration};
 
 use reqwest::{
-    Method,
+    Client, Method,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use serde_json::{Value, json};
@@ -147,6 +147,7 @@ impl Caller {
         }
         Request {
             aka: self.aka.clone(),
+            client: CLIENT.clone(),
             method,
             path: path.into(),
             headers,
@@ -227,6 +228,7 @@ fn value(text: &str) -> HeaderValue {
 #[derive(Clone)]
 pub struct Request {
     aka: Aka,
+    client: Client,
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -275,17 +277,29 @@ impl Request {
         self
     }
 
-    /// Sends it. `Err` where there is no answer at all.
-    pub async fn try_send(self) -> Result<Answer, reqwest::Error> {
+    /// Through another client than the one that all tests share.
+    pub fn through(mut self, client: &Client) -> Self {
+        self.client = client.clone();
+        self
+    }
+
+    /// Sends it, and checks nothing: status, headers and body of the answer. `Err` where there is none.
+    pub async fn exchange(self) -> Result<(u16, HeaderMap, Vec<u8>), reqwest::Error> {
         let url = format!("{}{}", self.aka.address(), self.path);
-        let mut request = CLIENT.request(self.method.clone(), url).headers(self.headers);
-        if let Some(body) = &self.body {
-            request = request.body(body.clone());
+        let mut request = self.client.request(self.method, url).headers(self.headers);
+        if let Some(body) = self.body {
+            request = request.body(body);
         }
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok((status, headers, response.bytes().await?.to_vec()))
+    }
+
+    /// Sends it. `Err` where there is no answer at all.
+    pub async fn try_send(self) -> Result<Answer, reqwest::Error> {
         let asked = format!("{} {} {}", self.method, self.path, shown(self.body.as_deref()));
-        let answer = Answer::new(asked, status, headers, response.bytes().await?.to_vec());
+        let (status, headers, bytes) = self.clone().exchange().await?;
+        let answer = Answer::new(asked, status, headers, bytes);
         if answer.status == 500 {
             // No test wants a fault: the log of the server says what it was.
             let id = answer.header("x-request-id").unwrap_or_default();

@@ -212,6 +212,19 @@ impl Aka {
         assert!(status.success(), "the limit is set");
     }
 
+    /// Sends its process a signal by name: `STOP` makes it stand still, `CONT` go on.
+    pub fn signal(&self, name: &str) {
+        let process = self.node.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = process.as_ref().expect("the server is running").process_id.to_string();
+        let status = Command::new("/bin/sh")
+            .args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &id])
+            .status();
+        assert!(
+            status.expect("a shell as /bin/sh, which every Unix has").success(),
+            "the signal is sent"
+        );
+    }
+
     /// Sends it SIGTERM, without waiting for its end.
     pub fn ask_to_stop(&self) {
         let mut process = self.node.process.lock().unwrap_or_else(PoisonError::into_inner);
