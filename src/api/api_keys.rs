@@ -150,9 +150,9 @@ impl CreatedApiKey {
 
 /// A key that is to be made.
 #[derive(Debug, Object, Deserialize)]
-#[oai(deny_unknown_fields, rename = "NewApiKey")]
+#[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
-pub struct NewApiKeyBody {
+pub struct ApiKeyCreate {
     /// What the key is to be called.
     pub name: Name,
     /// What the key may do: at least one scope.
@@ -166,7 +166,7 @@ pub struct NewApiKeyBody {
     pub expires_at: Option<Timestamp>,
 }
 
-impl NewApiKeyBody {
+impl ApiKeyCreate {
     /// Checks what the types do not.
     ///
     /// # Errors
@@ -238,7 +238,7 @@ impl ApiKeysApi {
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
-        body: Body<NewApiKeyBody>,
+        body: Body<ApiKeyCreate>,
     ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let context =

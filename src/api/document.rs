@@ -227,6 +227,9 @@ fn complete(document: &mut Value) {
             // An answer has all its members, those without a value as null.
             schema["required"] = members(&schema["properties"]).map(|(name, _)| name.as_str()).collect();
         }
+        if let Some(names) = constants_of(name, schema) {
+            schema["x-enum-varnames"] = names;
+        }
         if let Some(example) = examples::of_schema(name) {
             schema["example"] = example;
         }
@@ -280,6 +283,30 @@ fn complete(document: &mut Value) {
     document["components"]["responses"] = Value::Object(shared);
     document["components"]["headers"] = headers();
     sort_tags(document);
+}
+
+/// What generators of clients should call the values of an enum, where the values alone would not do: in Go the constants
+/// of all enums share one namespace, and each of these has a value that another enum has, too.
+fn constants_of(name: &str, schema: &Value) -> Option<Value> {
+    const WITH_SHARED_VALUES: [&str; 5] = [
+        "ActionScopeType",
+        "ActorType",
+        "DecisionKind",
+        "RefusalKind",
+        "ScopeType",
+    ];
+    let values = schema["enum"]
+        .as_array()
+        .filter(|_| WITH_SHARED_VALUES.contains(&name))?;
+    let pascal_case = |word: &str| match word.split_at_checked(1) {
+        Some((first, rest)) => format!("{}{rest}", first.to_ascii_uppercase()),
+        None => String::new(),
+    };
+    let constant = |value: &Value| {
+        let words = value.as_str().unwrap_or_default().split('_').map(pascal_case);
+        format!("{name}{}", words.collect::<String>())
+    };
+    Some(values.iter().map(constant).collect())
 }
 
 /// Says of what type a schema is that may be null and refers to another: without one, `nullable` has no effect

@@ -19,7 +19,7 @@ const TIME: &str = "2026-11-23T09:30:00.000000Z";
 #[expect(clippy::too_many_lines, reason = "it is a list")]
 pub fn of_schema(name: &str) -> Option<Value> {
     Some(match name {
-        "NewUserIdentity" => json!({
+        "UserIdentityCreate" => json!({
             "identity_provider_id": demo::GITHUB,
             "external_id": "583231",
             "external_username": "octocat",
@@ -28,16 +28,16 @@ pub fn of_schema(name: &str) -> Option<Value> {
         }),
         "UserIdentity" => identity(),
         "Page_UserIdentity" => page(&identity()),
-        "NewUser" => json!({ "email": "sam@example.com", "name": "Sam Example", "roles": ["engineer"] }),
+        "UserCreate" => json!({ "email": "sam@example.com", "name": "Sam Example", "roles": ["engineer"] }),
         "UserUpdate" => json!({ "name": "Ada Example", "roles": ["engineer", "on-call"] }),
         "Suspension" => json!({ "active": true }),
         "User" => user(),
         "Page_User" => page(&user()),
-        "NewIdentityProvider" => sign_in(),
+        "IdentityProviderCreate" => sign_in(),
         "IdentityProviderUpdate" => json!({ "name": "GitHub", "enabled": true }),
         "IdentityProvider" => provider(),
         "Page_IdentityProvider" => page(&provider()),
-        "NewApiKey" => json!({
+        "ApiKeyCreate" => json!({
             "name": "chat bot",
             "scopes": ["identities:read"],
             "expires_at": "2030-01-31T12:00:00Z",
@@ -63,7 +63,7 @@ pub fn of_schema(name: &str) -> Option<Value> {
                 }],
             }],
         }),
-        "NewPolicy" => json!({
+        "PolicyCreate" => json!({
             "name": "Accounts of the company",
             "description": "Only accounts with an address of the company may be linked.",
             "priority": 100,
@@ -143,7 +143,7 @@ pub fn of_schema(name: &str) -> Option<Value> {
         "Page_Policy" => page(&policy()),
         "PolicyRule" => rule(),
         "Page_PolicyRule" => page(&rule()),
-        "NewTenant" => json!({ "name": "Another Company", "slug": "another-company" }),
+        "TenantCreate" => json!({ "name": "Another Company", "slug": "another-company" }),
         "TenantUpdate" => json!({ "name": "Example Company" }),
         "Tenant" => tenant(),
         "Page_Tenant" => page(&tenant()),

@@ -36,7 +36,7 @@ use crate::{
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
-pub struct NewUserIdentity {
+pub struct UserIdentityCreate {
     /// The provider at which the account is.
     pub identity_provider_id: IdentityProviderId,
     /// The account's id at the provider: the one that never changes, not a name or an address. Taken as it is, case
@@ -193,7 +193,7 @@ impl IdentitiesApi {
         caller: Caller<'_>,
         /// The user to whom the account is to be linked.
         id: Path<UserId>,
-        body: Body<NewUserIdentity>,
+        body: Body<UserIdentityCreate>,
     ) -> Result<Once<LinkAnswer>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let (user, Body(new)) = (id.0, body);
         let caller = caller.knowing([new.identity_provider_id]).await?;

@@ -190,7 +190,7 @@ impl From<identity_provider::Model> for IdentityProvider {
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
-pub struct NewIdentityProvider {
+pub struct IdentityProviderCreate {
     /// What it is to be called.
     pub name: Name,
     /// What kind of system it is. This does not change later.
@@ -279,7 +279,7 @@ impl IdentityProvidersApi {
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
-        body: Body<NewIdentityProvider>,
+        body: Body<IdentityProviderCreate>,
     ) -> Result<Once<CreatedTagged<IdentityProvider>>, Failure<{ WITH_BODY }>> {
         let Body(new) = body;
         let config = config(new.config.unwrap_or_default())?;

@@ -94,7 +94,7 @@ impl Policy {
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
-pub struct NewPolicy {
+pub struct PolicyCreate {
     /// What it is to be called.
     pub name: Name,
     /// What it is for.
@@ -151,7 +151,7 @@ pub struct PolicyExport {
     pub cedar_policy_set: String,
 }
 
-impl NewPolicy {
+impl PolicyCreate {
     fn priority(priority: i32) -> Result<i32, Error> {
         if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority) {
             let reason = format!("must be from -{MAX_PRIORITY} to {MAX_PRIORITY}");
@@ -261,11 +261,11 @@ impl PoliciesApi {
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
-        body: Body<NewPolicy, MAX_POLICY_BODY_BYTES>,
+        body: Body<PolicyCreate, MAX_POLICY_BODY_BYTES>,
     ) -> Result<Once<CreatedTagged<Policy>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(new) = body;
-        let priority = NewPolicy::priority(new.priority.unwrap_or_default())?;
-        let NewPolicy {
+        let priority = PolicyCreate::priority(new.priority.unwrap_or_default())?;
+        let PolicyCreate {
             name,
             description,
             enabled,
@@ -365,7 +365,7 @@ impl PoliciesApi {
             priority,
             cedar_policy_set,
         } = body.0;
-        let priority = priority.map(NewPolicy::priority).transpose()?;
+        let priority = priority.map(PolicyCreate::priority).transpose()?;
         let rules = aside(move || cedar_policy_set.as_deref().map(split).transpose()).await?;
         let description = match description {
             MaybeUndefined::Undefined => None,

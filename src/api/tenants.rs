@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Created, CreatedTagged, Tag, Tagged,
-    api_keys::{CreatedApiKey, NewApiKeyBody},
+    api_keys::{ApiKeyCreate, CreatedApiKey},
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, E412, Error, Failure, WITH_BODY},
@@ -69,7 +69,7 @@ impl From<tenant::Model> for Tenant {
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
-pub struct NewTenant {
+pub struct TenantCreate {
     /// What it is to be called.
     pub name: Name,
     /// Its short name in commands. It does not change later.
@@ -122,9 +122,9 @@ impl TenantsApi {
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
-        body: Body<NewTenant>,
+        body: Body<TenantCreate>,
     ) -> Result<Once<CreatedTagged<Tenant>>, Failure<{ WITH_BODY | E409 }>> {
-        let Body(NewTenant { name, slug }) = body;
+        let Body(TenantCreate { name, slug }) = body;
         let permit = caller.may(Action::CreateTenant, On::Tenant).await?;
         let id = TenantId::new();
         let change = CreateTenant {
@@ -205,7 +205,7 @@ impl TenantsApi {
         caller: Caller<'_>,
         /// The tenant that gets the key.
         id: Path<TenantId>,
-        body: Body<NewApiKeyBody>,
+        body: Body<ApiKeyCreate>,
     ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let permit = caller.may(Action::CreateTenantApiKey, On::Tenant).await?;

@@ -77,7 +77,7 @@ impl From<user::Model> for User {
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
-pub struct NewUser {
+pub struct UserCreate {
     /// Their e-mail address.
     pub email: Email,
     /// Their name.
@@ -160,9 +160,9 @@ impl UsersApi {
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
-        body: Body<NewUser>,
+        body: Body<UserCreate>,
     ) -> Result<Once<CreatedTagged<User>>, Failure<{ WITH_BODY | E409 }>> {
-        let Body(NewUser { email, name, roles }) = body;
+        let Body(UserCreate { email, name, roles }) = body;
         check_roles(roles.as_ref())?;
         let roles = roles.unwrap_or_default();
         let context = || {

@@ -294,6 +294,7 @@ fn remove(document: &mut Value, pointer: &str, name: &str) {
 }
 
 const LINK: &str = "/paths/~1v1~1users~1{id}~1identities/post";
+/// The schema of the released document, which has its name from there.
 const NEW_USER: &str = "/components/schemas/NewUser";
 const USER: &str = "/components/schemas/User";
 

@@ -96,6 +96,32 @@ fn nothing_in_the_document_is_null() {
     assert_eq!(nulls(&from_yaml(&committed()), ""), Vec::<String>::new());
 }
 
+/// Go has one namespace for everything that a client is generated into: types, their constructors (`New` and the name of
+/// the type) and the constants of all enums.
+#[test]
+fn names_in_a_generated_go_client_are_unique() {
+    let document = from_yaml(&committed());
+    let mut names: Vec<String> = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+        names.push(name.replace('_', ""));
+        if schema["type"] == "object" {
+            names.push(format!("New{}", name.replace('_', "")));
+        }
+        let values = schema["enum"].as_array().into_iter().flatten().map(Value::to_string);
+        match schema["x-enum-varnames"].as_array() {
+            Some(constants) => {
+                assert_eq!(constants.len(), values.count(), "{name} has a constant for each value");
+                names.extend(constants.iter().map(|name| name.as_str().expect("a name").to_owned()));
+            }
+            None => names.extend(values.map(|value| value.trim_matches('"').to_uppercase())),
+        }
+    }
+    names.sort();
+    let doubled: Vec<&[String]> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+
+    assert_eq!(doubled, Vec::<&[String]>::new());
+}
+
 fn from_yaml(text: &str) -> Value {
     serde_yaml::from_str(text).expect("the document is YAML")
 }

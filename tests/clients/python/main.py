@@ -14,10 +14,10 @@ from aka_client.models import (
     ApiError,
     CreatedApiKey,
     IdentityProvider,
-    NewApiKey,
-    NewIdentityProvider,
-    NewUser,
-    NewUserIdentity,
+    ApiKeyCreate,
+    IdentityProviderCreate,
+    UserCreate,
+    UserIdentityCreate,
     PageUserIdentity,
     ProviderType,
     Scope,
@@ -35,7 +35,7 @@ def main(address: str, tenant: str, key: str) -> None:
 
     def new_user(name: str) -> User:
         user = create_user.sync(
-            client=aka, x_tenant_id=tenant, body=NewUser(email=f"{name}-{unique}@example.com", name=name)
+            client=aka, x_tenant_id=tenant, body=UserCreate(email=f"{name}-{unique}@example.com", name=name)
         )
         assert isinstance(user, User), user
         return user
@@ -44,10 +44,10 @@ def main(address: str, tenant: str, key: str) -> None:
     provider = create_identity_provider.sync(
         client=aka,
         x_tenant_id=tenant,
-        body=NewIdentityProvider(name=f"GitHub {unique}", provider_type=ProviderType.GITHUB),
+        body=IdentityProviderCreate(name=f"GitHub {unique}", provider_type=ProviderType.GITHUB),
     )
     assert isinstance(provider, IdentityProvider), provider
-    account = NewUserIdentity(
+    account = UserIdentityCreate(
         identity_provider_id=provider.id, external_id="583231", external_username="octocat"
     )
 
@@ -69,7 +69,7 @@ def main(address: str, tenant: str, key: str) -> None:
     assert conflict.parsed.details["linked_to_user_id"] == str(ada.id)
 
     reader = create_api_key.sync(
-        client=aka, x_tenant_id=tenant, body=NewApiKey(name=f"reader {unique}", scopes=[Scope.USERSREAD])
+        client=aka, x_tenant_id=tenant, body=ApiKeyCreate(name=f"reader {unique}", scopes=[Scope.USERSREAD])
     )
     assert isinstance(reader, CreatedApiKey), reader
     refused = link(client(reader.raw_key), grace.id)

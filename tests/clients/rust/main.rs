@@ -7,7 +7,7 @@ use aka_client::{
         identities_api::{self, CreateUserIdentityError},
         identity_providers_api, users_api,
     },
-    models::{ErrorCode, NewApiKey, NewIdentityProvider, NewUser, NewUserIdentity, ProviderType, Scope},
+    models::{ErrorCode, ApiKeyCreate, IdentityProviderCreate, UserCreate, UserIdentityCreate, ProviderType, Scope},
 };
 
 /// The status of a refusal, and what its body says.
@@ -38,12 +38,12 @@ async fn main() {
     let aka = with_key(key);
     let mut users = Vec::new();
     for name in ["ada", "grace"] {
-        let new = NewUser::new(format!("{name}@rust.example.com"), name.to_owned());
+        let new = UserCreate::new(format!("{name}@rust.example.com"), name.to_owned());
         users.push(users_api::create_user(&aka, tenant, new, None).await.expect("a user").id.to_string());
     }
-    let new = NewIdentityProvider::new("GitHub of Rust".to_owned(), ProviderType::Github);
+    let new = IdentityProviderCreate::new("GitHub of Rust".to_owned(), ProviderType::Github);
     let provider = identity_providers_api::create_identity_provider(&aka, tenant, new, None).await;
-    let account = NewUserIdentity::new(provider.expect("a provider").id, "583231".to_owned());
+    let account = UserIdentityCreate::new(provider.expect("a provider").id, "583231".to_owned());
     let link = async |aka: &Configuration, user: &str| {
         identities_api::create_user_identity(aka, tenant, user, account.clone(), None).await
     };
@@ -53,7 +53,7 @@ async fn main() {
 
     let taken = link(&aka, &users[1]).await.expect_err("it is linked to another user");
     assert_eq!(refusal(taken), (409, ErrorCode::IdentityAlreadyLinked));
-    let new = NewApiKey::new("reader of Rust".to_owned(), vec![Scope::UsersColonRead]);
+    let new = ApiKeyCreate::new("reader of Rust".to_owned(), vec![Scope::UsersColonRead]);
     let reader = api_keys_api::create_api_key(&aka, tenant, new, None).await.expect("a key");
     let refused = link(&with_key(&reader.raw_key), &users[1]).await.expect_err("it may not");
     assert_eq!(refusal(refused), (403, ErrorCode::Forbidden));
