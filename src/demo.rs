@@ -27,6 +27,8 @@ pub const POLICY: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000e1");
 pub const POLICY_RULE: Uuid = uuid!("0198c5a0-0000-7000-8000-0000000000f1");
 /// A decision that the rule has determined.
 pub const DECISION: Uuid = uuid!("0198c5a0-0000-7000-8000-000000000101");
+/// The id of the request that it refused.
+pub const REQUEST: &str = "0198c5a0-0000-7000-8000-000000000102";
 /// The text of the rule.
 pub const RULE: &str = "@notice(\"GitHub accounts must use an address of the company.\")\n\
     forbid (principal, action == Action::\"createUserIdentity\", resource)\n\

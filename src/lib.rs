@@ -13,6 +13,7 @@ pub mod cross_origin;
 pub mod demo;
 pub mod domain;
 pub mod policy;
+pub mod request_id;
 pub mod server;
 pub mod store;
 pub mod telemetry;

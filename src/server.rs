@@ -20,7 +20,7 @@ use poem::{
     Body, Endpoint, EndpointExt as _, IntoResponse as _, Request, Response, Route,
     error::{MethodNotAllowedError, NotFoundError, ParsePathError},
     get, handler,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     web::Path,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -36,12 +36,13 @@ use crate::{
         etag,
         idempotency::Reading,
     },
-    clock, compression, connections,
+    compression, connections,
     cross_origin::CrossOrigin,
     domain::{
         api_keys::ApiKeys, decision_log::DecisionLog, idempotency, jwks_client::JwksClient, tenant_state::Tenants,
         tokens::Tokens,
     },
+    request_id::{REQUEST_ID, RequestId},
     store::{Coalesced, DatabaseUrl, Store, StoreError},
 };
 
@@ -49,11 +50,8 @@ use crate::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long requests that have begun may take after the server was asked to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-/// The length of a request's id at most.
-const MAX_REQUEST_ID: usize = 64;
 
 const HTML: &str = "text/html; charset=utf-8";
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A server with its store, before it listens.
 pub struct Server {
@@ -247,18 +245,24 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let began = Instant::now();
-        let id = request_id(&request);
+        let id = RequestId::of(request.headers());
+        request.set_data(id.clone());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         Reading::prepare(&mut request);
         let known = etag::known(&request);
         let may_pack = compression::may_pack(&request);
         let origin = request.headers().get(header::ORIGIN).cloned();
-        // Only what a person needs to follow a request. Neither query nor headers: they hold personal data and secrets.
+        // Only what a person needs to follow a request, and ids. Neither query nor headers: they hold personal data and
+        // secrets. Tenant and actor are known once the credential has been checked, the code once there is an error.
         let span = tracing::info_span!(
             "request",
-            id = id.to_str().unwrap_or_default(),
+            %id,
             %method,
-            path,
+            path = %path_in_logs(&path),
+            operation = self.document.operation(&method, &path),
+            tenant = field::Empty,
+            actor = field::Empty,
+            code = field::Empty,
             policy_us = field::Empty,
             queue_us = field::Empty,
             store_us = field::Empty,
@@ -286,7 +290,7 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
             if may_pack {
                 response = compression::packed(response).await;
             }
-            response.headers_mut().insert(REQUEST_ID, id);
+            response.headers_mut().insert(REQUEST_ID, id.to_header());
             if path.starts_with("/v1/") {
                 response
                     .headers_mut()
@@ -344,18 +348,14 @@ impl<E> Surrounded<E> {
     }
 }
 
-/// The id of a request: the caller's own where it is sane, so that it can be followed from one program into another.
-fn request_id(request: &Request) -> HeaderValue {
-    let sane = |value: &&HeaderValue| {
-        (1..=MAX_REQUEST_ID).contains(&value.len())
-            && value
-                .as_bytes()
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
-    };
-    let given = request.headers().get(REQUEST_ID).filter(sane).cloned();
-    given.unwrap_or_else(|| {
-        let id = clock::new_id().to_string();
-        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
-    })
+/// A path as logs show it. What cannot be a part of any path here, such as an address in the place of an id, is left out.
+fn path_in_logs(path: &str) -> String {
+    /// More than the longest part: an id, or the name of an operation.
+    const MAX_SEGMENT: usize = 64;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let shown = path.split('/').map(|segment| {
+        let known = segment.len() <= MAX_SEGMENT && segment.bytes().all(plain);
+        if known { segment } else { "…" }
+    });
+    shown.collect::<Vec<_>>().join("/")
 }

@@ -36,6 +36,8 @@ pub struct Model {
     /// The context that it saw; null where it is not kept.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub context: Option<Json>,
+    /// The id of the request that was refused; null where that is not known.
+    pub request_id: Option<String>,
     pub created_at: i64,
 }
 

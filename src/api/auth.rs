@@ -30,6 +30,7 @@ use crate::{
         tokens::Token,
     },
     policy::Action,
+    request_id::RequestId,
     store::{Change, Store, StoreError},
 };
 
@@ -42,6 +43,7 @@ pub struct Caller<'a> {
     who: caller::Caller,
     /// The API key itself, where it is one.
     api_key: Option<&'a str>,
+    request_id: &'a RequestId,
     idempotency_key: Option<IdempotencyKey<'a>>,
 }
 
@@ -183,7 +185,7 @@ impl<'a> Caller<'a> {
     ) -> Result<Permit, Refusal> {
         let outcome = self.who.may_with(self.store(), action, on, circumstances).await;
         if let Err(Refusal::Forbidden(forbidden)) = &outcome {
-            self.app.decisions.note(&self.who, forbidden);
+            self.app.decisions.note(&self.who, self.request_id, forbidden);
         }
         outcome
     }
@@ -204,9 +206,8 @@ impl<'a> Caller<'a> {
     }
 
     async fn of(request: &'a Request) -> Result<Self, Error> {
-        let app: &App = request.data().ok_or_else(|| Error::Internal {
-            reason: "the request has no application".into(),
-        })?;
+        let app: &App = given(request)?;
+        let request_id = given(request)?;
         let key = credential(request, API_KEY)?;
         let bearer = bearer(request)?;
         let (key, token) = match (key, bearer) {
@@ -222,6 +223,7 @@ impl<'a> Caller<'a> {
         };
         if let Some(key) = key {
             let caller = app.api_keys.authenticate(&app.store, &app.tenants, key).await?;
+            log(&caller);
             if tenant(request)? != caller.tenant_id() {
                 return Err(Error::TenantMismatch);
             }
@@ -229,6 +231,7 @@ impl<'a> Caller<'a> {
                 app,
                 who: caller,
                 api_key: Some(key),
+                request_id,
                 idempotency_key: IdempotencyKey::of(request)?,
             });
         }
@@ -239,13 +242,29 @@ impl<'a> Caller<'a> {
             .tokens
             .authenticate(&app.store, &app.tenants, tenant, &token)
             .await?;
+        log(&caller);
         Ok(Self {
             app,
             who: caller,
             api_key: None,
+            request_id,
             idempotency_key: IdempotencyKey::of(request)?,
         })
     }
+}
+
+/// What surrounds the request has given it.
+fn given<T: Send + Sync + 'static>(request: &Request) -> Result<&T, Error> {
+    request.data().ok_or_else(|| Error::Internal {
+        reason: format!("the request has no {}", std::any::type_name::<T>()),
+    })
+}
+
+/// Says in the request's log line who sent it.
+fn log(caller: &caller::Caller) {
+    let span = tracing::Span::current();
+    span.record("tenant", tracing::field::display(caller.tenant_id()));
+    span.record("actor", caller.principal.in_logs());
 }
 
 /// A header that must be there at most once: its value, or what is wrong with it.

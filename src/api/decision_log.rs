@@ -10,7 +10,7 @@ use super::{
     body::Answer,
     error::{ALWAYS, Details, E404, Error, Failure},
     page::{List, Page},
-    params::{ActionName, ActorId, Cursor, Limit, OptionalQuery, Parameter, Path},
+    params::{ActionName, ActorId, Cursor, Limit, OptionalQuery, Parameter, Path, RequestName, ResourceName},
     policy_evaluation::DecisionKind,
 };
 use crate::{
@@ -81,6 +81,9 @@ pub struct RecordedDecision {
     pub notices: Vec<String>,
     /// Under which version of the tenant's rules, keys and providers. A higher one is a later one.
     pub policy_version: i64,
+    /// The `X-Request-ID` of the request that was refused; null for decisions of a version that did not keep it.
+    #[oai(nullable)]
+    pub request_id: Option<String>,
     /// When it was decided.
     pub created_at: Timestamp,
 }
@@ -120,6 +123,7 @@ impl From<decision::Model> for RecordedDecision {
             matching_rule_ids: texts(&decision.rule_ids),
             notices: texts(&decision.notices),
             policy_version: decision.policy_version,
+            request_id: decision.request_id,
             created_at: Timestamp(decision.created_at),
         }
     }
@@ -180,6 +184,11 @@ impl DecisionLogApi {
         action: OptionalQuery<ActionName>,
         /// Only those that this key, user or subject asked for.
         actor_id: OptionalQuery<ActorId>,
+        /// Only those on this resource: its type and id, as in `user:018f2a4e-7c3b-7e21-9d55-0c4f8b1a2d3e`. Types are
+        /// `user`, `identity_provider`, `api_key`, `policy` and `tenant`.
+        resource: OptionalQuery<ResourceName>,
+        /// Only those of the request whose answer had this `X-Request-ID`.
+        request_id: OptionalQuery<RequestName>,
         /// Only those that came out so.
         kind: OptionalQuery<RefusalKind>,
         /// Only those at this time or later.
@@ -195,6 +204,8 @@ impl DecisionLogApi {
         let narrowed = Wanted {
             action: action.0.map(|ActionName(action)| action),
             actor_id: actor_id.0.map(|ActorId(id)| id),
+            resource: resource.0.map(|ResourceName(name)| name),
+            request_id: request_id.0.map(|RequestName(id)| id),
             kind: kind.0.map(decision::DecisionKind::from),
             from: from.0,
             to: to.0,

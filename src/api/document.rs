@@ -9,6 +9,7 @@ use std::{
     sync::LazyLock,
 };
 
+use poem::http::Method;
 use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject};
 use serde_json::{Map, Value, json};
 
@@ -77,8 +78,7 @@ pub struct Document {
     yaml: Page,
     swagger_ui: Page,
     redoc: Page,
-    /// The segments and methods of each path.
-    routes: Vec<(Vec<String>, Vec<String>)>,
+    routes: Vec<PathItem>,
 }
 
 impl Document {
@@ -142,17 +142,41 @@ impl Document {
     /// The methods that a path knows; of a page beside the document, those of a page.
     #[must_use]
     pub fn methods(&self, path: &str) -> Vec<String> {
-        let fits = |route: &[String]| {
-            let mut segments = path.split('/');
-            route.iter().all(|expected| {
-                segments
-                    .next()
-                    .is_some_and(|segment| expected.starts_with('{') || expected == segment)
-            }) && segments.next().is_none()
-        };
-        let found = self.routes.iter().find(|(route, _)| fits(route));
         let of_pages = || ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec();
-        found.map_or_else(of_pages, |(_, methods)| methods.clone())
+        self.path_item(path).map_or_else(of_pages, |item| item.methods.clone())
+    }
+
+    /// The id of the operation that a request asks for.
+    #[must_use]
+    pub fn operation(&self, method: &Method, path: &str) -> Option<&str> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let operations = &self.path_item(path)?.operations;
+        let operation = operations.iter().find(|(known, _)| known == method.as_str());
+        operation.map(|(_, id)| id.as_str())
+    }
+
+    fn path_item(&self, path: &str) -> Option<&PathItem> {
+        self.routes.iter().find(|item| item.fits(path))
+    }
+}
+
+/// What the document says of a path.
+struct PathItem {
+    segments: Vec<String>,
+    /// The method and the id of each operation.
+    operations: Vec<(String, String)>,
+    /// The methods that it knows, those beside its operations included.
+    methods: Vec<String>,
+}
+
+impl PathItem {
+    fn fits(&self, path: &str) -> bool {
+        let mut segments = path.split('/');
+        self.segments.iter().all(|expected| {
+            segments
+                .next()
+                .is_some_and(|segment| expected.starts_with('{') || expected == segment)
+        }) && segments.next().is_none()
     }
 }
 
@@ -173,18 +197,27 @@ fn offline(page: &str) -> String {
 }
 
 /// The routes of a document, those without parameters first.
-fn routes(document: &Value) -> Vec<(Vec<String>, Vec<String>)> {
+fn routes(document: &Value) -> Vec<PathItem> {
     let mut routes: Vec<_> = members(&document["paths"])
         .map(|(path, item)| {
-            let mut methods: Vec<String> = members(item).map(|(method, _)| method.to_uppercase()).collect();
+            let operations: Vec<(String, String)> = members(item)
+                .filter_map(|(method, operation)| {
+                    Some((method.to_uppercase(), operation["operationId"].as_str()?.to_owned()))
+                })
+                .collect();
+            let mut methods: Vec<String> = operations.iter().map(|(method, _)| method.clone()).collect();
             if methods.iter().any(|method| method == "GET") {
                 methods.push("HEAD".into());
             }
             methods.push("OPTIONS".into());
-            (path.split('/').map(str::to_owned).collect::<Vec<_>>(), methods)
+            PathItem {
+                segments: path.split('/').map(str::to_owned).collect(),
+                operations,
+                methods,
+            }
         })
         .collect();
-    routes.sort_by_key(|(segments, _)| segments.iter().filter(|segment| segment.starts_with('{')).count());
+    routes.sort_by_key(|item| item.segments.iter().filter(|segment| segment.starts_with('{')).count());
     routes
 }
 

@@ -539,6 +539,7 @@ impl poem::error::ResponseError for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
+        tracing::Span::current().record("code", tracing::field::display(self.code()));
         let mut response = Response::builder().status(status).content_type(JSON);
         match &self {
             Self::Unauthenticated { reason, .. } => {

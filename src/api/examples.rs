@@ -211,6 +211,8 @@ pub fn of_parameter(path: &str, name: &str) -> Option<Value> {
         ("id", "decisions") => json!(demo::DECISION),
         ("action", _) => json!("createUserIdentity"),
         ("kind", _) => json!("forbidden"),
+        ("resource", _) => json!(format!("user:{}", demo::USER)),
+        ("request_id", _) => json!(demo::REQUEST),
         ("from", _) => json!("2026-01-01T00:00:00Z"),
         ("to", _) => json!("2100-01-01T00:00:00Z"),
         ("identityId", _) => json!(demo::IDENTITY),
@@ -466,6 +468,7 @@ fn decision() -> Value {
         "matching_rule_ids": [demo::POLICY_RULE],
         "notices": [demo::NOTICE],
         "policy_version": 1,
+        "request_id": demo::REQUEST,
         "created_at": TIME,
     })
 }

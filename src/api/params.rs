@@ -19,6 +19,7 @@ use crate::{
     clock::Timestamp,
     domain::{ids, text::ExternalId},
     policy::Action,
+    request_id::RequestId,
 };
 
 /// The length of the id of an actor at most, in characters: that of a subject, with its provider.
@@ -293,6 +294,51 @@ impl Parameter for ActorId {
         if text.is_empty() || text.chars().count() > MAX_ACTOR_ID || text.chars().any(char::is_control) {
             return Err(format!(
                 "must have from 1 to {MAX_ACTOR_ID} characters, none of them a control character"
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// What an action is done to: `user:<id>`, and so on.
+pub struct ResourceName(pub String);
+
+parameter_type!(impl[] ResourceName, "resource", MetaSchema {
+    pattern: Some("^(user|identity_provider|api_key|policy|tenant):[0-9a-fA-F-]{36}$".into()),
+    ..MetaSchema::new("string")
+});
+
+impl Parameter for ResourceName {
+    fn parse(text: &str) -> Result<Self, String> {
+        const TYPES: [&str; 5] = ["user", "identity_provider", "api_key", "policy", "tenant"];
+        match text.split_once(':') {
+            Some((kind, id)) if TYPES.contains(&kind) => {
+                // Any id will do to check its form. It is compared as it was written down: in lower case.
+                id.parse::<ids::UserId>().map(|id| Self(format!("{kind}:{id}")))
+            }
+            _ => Err(format!(
+                "must be a type and an id, like user:<id>; the types are {}",
+                TYPES.join(", ")
+            )),
+        }
+    }
+}
+
+/// The id of a request.
+pub struct RequestName(pub String);
+
+parameter_type!(impl[] RequestName, "request_id", MetaSchema {
+    min_length: Some(1),
+    max_length: Some(RequestId::MAX),
+    ..MetaSchema::new("string")
+});
+
+impl Parameter for RequestName {
+    fn parse(text: &str) -> Result<Self, String> {
+        if !RequestId::is_valid(text.as_bytes()) {
+            return Err(format!(
+                "must have from 1 to {} characters, each a letter, a digit or one of -_.:",
+                RequestId::MAX
             ));
         }
         Ok(Self(text.into()))

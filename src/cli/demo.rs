@@ -216,6 +216,7 @@ async fn decision(store: &Store) -> Seeded {
             "external_id": "583231",
             "external_email": "octocat@elsewhere.example",
         })),
+        request_id: Some(demo::REQUEST.to_owned()),
         created_at: clock::now().0,
     };
     let change = WriteDecisions {

@@ -39,6 +39,16 @@ pub struct Principal {
     pub memo: Memo,
 }
 
+impl Principal {
+    /// Who it is, for logs: the id of a key or of a user. Of a subject that is linked to no user only the provider's id,
+    /// because subjects are often addresses.
+    #[must_use]
+    pub fn in_logs(&self) -> &str {
+        let (id, _subject) = self.actor_id.split_once('|').unwrap_or((&self.actor_id, ""));
+        id
+    }
+}
+
 /// A principal in its tenant: who a request comes from.
 #[derive(Clone)]
 pub struct Caller {
@@ -336,8 +346,6 @@ impl Caller {
             .then_some(action.scope());
         tracing::info!(
             %action,
-            tenant = %self.principal.tenant,
-            actor = self.principal.actor_id,
             verdict = ?decision.verdict,
             rules = ?decision.rules,
             "refused by policy"

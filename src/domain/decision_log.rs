@@ -36,6 +36,7 @@ use super::{
 use crate::{
     clock::{self, Timestamp},
     policy::{Action, DecidedAt, Verdict},
+    request_id::RequestId,
     store::{Applied, Change, Store, StoreError, Tx},
 };
 
@@ -89,9 +90,9 @@ impl Waiting {
 }
 
 impl DecisionLog {
-    /// Takes down that a caller was refused something.
-    pub fn note(&self, caller: &Caller, forbidden: &Forbidden) {
-        if let Some(decision) = of(caller, forbidden) {
+    /// Takes down that a request of a caller was refused.
+    pub fn note(&self, caller: &Caller, request: &RequestId, forbidden: &Forbidden) {
+        if let Some(decision) = of(caller, request, forbidden) {
             self.waiting().add(caller.tenant_id(), decision);
         }
     }
@@ -137,7 +138,7 @@ impl DecisionLog {
 }
 
 /// What is kept of a refusal.
-fn of(caller: &Caller, forbidden: &Forbidden) -> Option<decision::Model> {
+fn of(caller: &Caller, request: &RequestId, forbidden: &Forbidden) -> Option<decision::Model> {
     let Forbidden {
         action,
         decision,
@@ -171,6 +172,7 @@ fn of(caller: &Caller, forbidden: &Forbidden) -> Option<decision::Model> {
         notices: decision.notices.iter().map(AsRef::as_ref).collect(),
         policy_version: caller.tenant.tenant.version,
         context: storable.then(|| context.clone().into()),
+        request_id: Some(request.as_str().to_owned()),
         created_at: clock::now().0,
     })
 }
@@ -269,6 +271,10 @@ pub struct Wanted {
     pub action: Option<Action>,
     /// By this credential.
     pub actor_id: Option<String>,
+    /// On this, as `user:<id>`.
+    pub resource: Option<String>,
+    /// Of the request with this id.
+    pub request_id: Option<String>,
     /// That came out so.
     pub kind: Option<DecisionKind>,
     /// Not before this time.
@@ -295,6 +301,12 @@ pub async fn list(
     }
     if let Some(actor_id) = &wanted.actor_id {
         query = query.filter(decision::COLUMN.actor_id.eq(actor_id));
+    }
+    if let Some(resource) = &wanted.resource {
+        query = query.filter(decision::COLUMN.resource.eq(resource));
+    }
+    if let Some(request_id) = &wanted.request_id {
+        query = query.filter(decision::COLUMN.request_id.eq(request_id.as_str()));
     }
     if let Some(kind) = wanted.kind {
         query = query.filter(decision::Column::Kind.eq(kind));

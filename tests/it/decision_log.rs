@@ -11,6 +11,7 @@ on_both_stores![
     what_is_permitted_or_only_asked_for_is_not_in_the_log,
     decisions_are_listed_newest_first_and_page_by_page,
     decisions_are_found_by_what_they_were,
+    decisions_are_found_by_resource_and_by_request,
     a_filter_that_is_none_is_refused,
     a_decision_can_be_asked_for_again_as_it_stands,
     a_refusal_on_one_node_is_in_the_log_of_the_other,
@@ -206,6 +207,75 @@ async fn decisions_are_found_by_what_they_were(aka: Aka) {
     assert_eq!(find(&[("to", last)]).await, ids[1..]);
 }
 
+async fn decisions_are_found_by_resource_and_by_request(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (ada, grace, github) = (acme.user().await, acme.user().await, acme.provider("github").await);
+    let reader = acme.limited_to(&["policies:read"]).await;
+    let mut requests = Vec::new();
+    for user in [ada, grace, ada] {
+        let refused = reader.link(user, github, "583231").await.refused(403, "forbidden");
+        requests.push(refused.header("x-request-id").expect("an id").to_owned());
+    }
+    let provider = reader.get(format!("/v1/identity-providers/{github}"));
+    provider
+        .header("x-request-id", "the-provider")
+        .await
+        .refused(403, "forbidden");
+    reader.get("/v1/users").await.refused(403, "forbidden");
+
+    let all = decisions(&acme, 5).await;
+    let ids = all.column("id");
+    assert_eq!(
+        all.column("request_id")[1..],
+        ["the-provider", &*requests[2], &*requests[1], &*requests[0]]
+    );
+    let find = async |name: &str, value: String| acme.get("/v1/decisions").query(name, &value).await.expect(200);
+    for (resource, expected) in [
+        (format!("user:{ada}"), vec![ids[2].clone(), ids[4].clone()]),
+        (
+            format!("user:{}", grace.to_string().to_uppercase()),
+            vec![ids[3].clone()],
+        ),
+        (format!("identity_provider:{github}"), vec![ids[1].clone()]),
+        (format!("tenant:{}", acme.tenant()), vec![ids[0].clone()]),
+        (format!("policy:{ada}"), vec![]),
+    ] {
+        assert_eq!(
+            find("resource", resource.clone()).await.column("id"),
+            expected,
+            "{resource}"
+        );
+    }
+    assert_eq!(
+        find("request_id", "the-provider".into()).await.column("id"),
+        [ids[1].clone()]
+    );
+    assert_eq!(
+        find("request_id", requests[1].clone()).await.column("id"),
+        [ids[3].clone()]
+    );
+
+    // Filters go together, and with pages.
+    let page = |cursor: Option<String>| {
+        let request = acme
+            .get("/v1/decisions")
+            .query("limit", "1")
+            .query("action", "createUserIdentity");
+        let request = request.query("resource", &format!("user:{ada}"));
+        cursor
+            .into_iter()
+            .fold(request, |request, cursor| request.query("cursor", &cursor))
+    };
+    let first = page(None).await.expect(200);
+    let cursor = first["next_cursor"].as_str().map(str::to_owned);
+    let second = page(cursor).await.expect(200);
+    assert_eq!(
+        [first.column("id"), second.column("id")].concat(),
+        [ids[2].clone(), ids[4].clone()]
+    );
+    assert_eq!(second["has_more"], false);
+}
+
 async fn a_filter_that_is_none_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     for (name, value) in [
@@ -214,6 +284,11 @@ async fn a_filter_that_is_none_is_refused(aka: Aka) {
         ("actor_id", ""),
         ("actor_id", "a\u{0}b"),
         ("kind", "permitted"),
+        ("resource", "user"),
+        ("resource", "cake:018f2a4e-7c3b-7e21-9d55-0c4f8b1a2d3e"),
+        ("resource", "user:ada@example.com"),
+        ("request_id", ""),
+        ("request_id", "a b"),
         ("from", "yesterday"),
         ("to", "2026-13-01T00:00:00Z"),
     ] {

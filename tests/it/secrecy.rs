@@ -6,7 +6,91 @@ use crate::harness::{
     json, on_both_stores, postgres,
 };
 
-on_both_stores![a_log_tells_of_every_request_and_of_no_secret];
+on_both_stores![
+    a_log_tells_of_every_request_and_of_no_secret,
+    a_log_line_says_who_asked_for_what_and_how_it_went,
+];
+
+/// The line that the server has logged of the answer to a request.
+fn line_of(log: &str, id: &str) -> Value {
+    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let mut answered = lines.filter(|line: &Value| line["request"]["id"] == id && line["message"] == "answered");
+    answered.next().unwrap_or_else(|| panic!("no line of {id}\n{log}"))
+}
+
+async fn a_log_line_says_who_asked_for_what_and_how_it_went(shared: Aka) {
+    let aka = Aka::alone_with(shared.store(), &[("AKA_LOG_FORMAT", "json")]).await;
+    let (acme, other) = (aka.tenant().await, aka.tenant().await);
+    let user = acme.user().await;
+    let issuer = Issuer::with_keys(&acme, &[RSA]).await;
+    let subject = acme.with_bearer(&RSA.sign(&issuer.claims("lovelace@example.com", "users:read")));
+    let provider = issuer.provider;
+
+    acme.get(format!("/v1/users/{user}"))
+        .header("x-request-id", "found")
+        .await
+        .expect(200);
+    acme.get("/v1/users/lovelace@example.com?email=lovelace@example.com")
+        .header("x-request-id", "no-id")
+        .await
+        .expect(400);
+    acme.get("/v1/lovelace@example.com")
+        .header("x-request-id", "no-path")
+        .await
+        .expect(404);
+    subject
+        .get("/v1/users")
+        .header("x-request-id", "subject")
+        .await
+        .expect(200);
+    subject
+        .get("/v1/policies")
+        .header("x-request-id", "no-permit")
+        .await
+        .expect(403);
+    aka.nobody()
+        .get("/v1/users")
+        .header("x-request-id", "nobody")
+        .await
+        .expect(401);
+    acme.claiming_tenant(&other.tenant().to_string())
+        .get("/v1/users")
+        .header("x-request-id", "mismatch")
+        .await
+        .expect(403);
+    aka.stop();
+
+    let log = aka.log();
+    let (tenant, key) = (json!(acme.tenant()), json!(acme.key_id()));
+    let null = Value::Null;
+    for (id, operation, tenant, actor, code) in [
+        ("found", json!("getUser"), &tenant, &key, null.clone()),
+        ("no-id", json!("getUser"), &tenant, &key, json!("invalid_input")),
+        ("no-path", null.clone(), &null, &null, json!("not_found")),
+        ("subject", json!("listUsers"), &tenant, &json!(provider), null.clone()),
+        (
+            "no-permit",
+            json!("listPolicies"),
+            &tenant,
+            &json!(provider),
+            json!("forbidden"),
+        ),
+        ("nobody", json!("listUsers"), &null, &null, json!("unauthenticated")),
+        ("mismatch", json!("listUsers"), &tenant, &key, json!("tenant_mismatch")),
+    ] {
+        let line = line_of(&log, id);
+        let request = &line["request"];
+        assert_eq!(request["operation"], operation, "{line}");
+        assert_eq!(&request["tenant"], tenant, "{line}");
+        assert_eq!(&request["actor"], actor, "{line}");
+        assert_eq!(request["code"], code, "{line}");
+        assert!(line["status"].is_u64() && line["duration_us"].is_u64(), "{line}");
+    }
+    assert!(
+        !log.contains("lovelace"),
+        "neither subjects nor what a path should not have\n{log}"
+    );
+}
 
 async fn a_log_tells_of_every_request_and_of_no_secret(shared: Aka) {
     // Everything that the program itself can say.

@@ -220,6 +220,7 @@ const DECISION: Shape = &[
     ("matching_rule_ids", Texts),
     ("notices", Texts),
     ("policy_version", Number),
+    ("request_id", OrNull(&Text)),
     ("created_at", Time),
 ];
 
