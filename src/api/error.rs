@@ -287,6 +287,7 @@ impl Error {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a sentence for each cause")]
     fn message(&self) -> String {
         match self {
             Self::MalformedJson { reason } => format!("The body is not JSON: {reason}."),
