@@ -26,6 +26,7 @@ use aka::{
         rules::{Level, Rule, RuleSet, mark, parse_rule, stored_rule},
         schema::{SCHEMA, action_entity},
     },
+    root_key::{RootKey, Source},
     store::{Applied, Change, DatabaseUrl, Store, StoreError, Tx},
 };
 use aka_entity::policy_rule;
@@ -251,7 +252,10 @@ fn queue(criterion: &mut Criterion) {
     let address: DatabaseUrl = url.parse().expect("an address");
     let (store, plain) = runtime.block_on(async {
         aka::store::migrate(&address).await.expect("tables");
-        let store = Store::open(&address, Arc::new(|_, _| ())).await.expect("a store");
+        let root_key = Source::Given(RootKey::random().expect("randomness"));
+        let store = Store::open(&address, &root_key, Arc::new(|_, _| ()))
+            .await
+            .expect("a store");
         (store, Database::connect(url).await.expect("a connection"))
     });
     let mut group = criterion.benchmark_group("queue");

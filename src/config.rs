@@ -1,12 +1,13 @@
 //! Settings: each is a flag and a variable of the environment, and is checked before anything is done with it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     cross_origin::{CrossOrigin, Origin},
+    root_key::{self, Source},
     store::DatabaseUrl,
 };
 
@@ -23,6 +24,11 @@ pub struct Database {
         hide_env_values = true
     )]
     database_url: Address,
+    /// The file with the root key, which seals the secrets in the database: 32 bytes in base64 or hexadecimal digits. The
+    /// variable `AKA_ROOT_KEY` may hold the key itself instead. Without either, a first start makes a file that only you can
+    /// read: `<database file>.key` for SQLite, `aka/root.key` in `$XDG_DATA_HOME` or `~/.local/share` for PostgreSQL
+    #[arg(long, env = "AKA_ROOT_KEY_FILE", value_name = "FILE", hide_env_values = true)]
+    root_key_file: Option<PathBuf>,
 }
 
 /// An address as it was given: it may have a password in it, so that no message may show it.
@@ -44,6 +50,22 @@ impl Database {
     pub fn url(&self) -> Result<DatabaseUrl, String> {
         let url = self.database_url.0.parse();
         url.map_err(|reason: String| format!("--database-url (or DATABASE_URL in the environment) {reason}"))
+    }
+
+    /// Where the root key of the database comes from.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the settings, without the key.
+    pub fn root_key(&self) -> Result<Source, String> {
+        let default = self
+            .url()?
+            .sqlite_file()
+            .map_or_else(root_key::in_data_directory, |mut file| {
+                file.as_mut_os_string().push(".key");
+                file
+            });
+        Source::of(self.root_key_file.as_deref(), default)
     }
 }
 

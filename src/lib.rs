@@ -14,6 +14,7 @@ pub mod demo;
 pub mod domain;
 pub mod policy;
 pub mod request_id;
+pub mod root_key;
 pub mod server;
 pub mod store;
 pub mod telemetry;

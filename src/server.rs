@@ -43,6 +43,7 @@ use crate::{
         tokens::Tokens,
     },
     request_id::{REQUEST_ID, RequestId},
+    root_key::Source,
     store::{Coalesced, DatabaseUrl, Store, StoreError},
 };
 
@@ -65,10 +66,10 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Where the store cannot be opened.
-    pub async fn open(url: &DatabaseUrl, jwks_allow_private: bool) -> Result<Self, StoreError> {
+    /// Where the store cannot be opened, with its root key.
+    pub async fn open(url: &DatabaseUrl, root_key: &Source, jwks_allow_private: bool) -> Result<Self, StoreError> {
         let tenants = Tenants::default();
-        let store = Store::open(url, tenants.on_new_version()).await?;
+        let store = Store::open(url, root_key, tenants.on_new_version()).await?;
         let client = JwksClient::new(jwks_allow_private).map_err(|error| StoreError::Fault(error.to_string()))?;
         let lookups = Coalesced::new(&store);
         let app = App {

@@ -16,6 +16,8 @@ pub struct Model {
     pub key_hash: Vec<u8>,
     /// What the request was and what was answered, sealed: only who has the key can open it.
     pub answer: Vec<u8>,
+    /// The user whom the answer is about: it is erased with them.
+    pub user_id: Option<Uuid>,
     pub created_at: i64,
 }
 

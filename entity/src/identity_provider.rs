@@ -12,9 +12,12 @@ pub struct Model {
     pub id: Uuid,
     pub name: String,
     pub provider_type: ProviderType,
-    /// The whole configuration, secrets included: what leaves the server is chosen above this layer.
+    /// What may be shown of the configuration.
     #[sea_orm(column_type = "JsonBinary")]
     pub config: Json,
+    /// The rest of it, a JSON object sealed for this row. Absent in a row of an older version of the program: `config` is
+    /// then the whole configuration.
+    pub secrets: Option<Vec<u8>>,
     pub enabled: bool,
     pub last_synced_at: Option<i64>,
     pub sync_status: SyncStatus,

@@ -16,11 +16,13 @@
 pub mod api_key;
 pub mod audit_log_entry;
 pub mod decision;
+pub mod former_link;
 pub mod idempotency_key;
 pub mod identity;
 pub mod identity_provider;
 pub mod outbox_event;
 pub mod policy;
 pub mod policy_rule;
+pub mod root_key_check;
 pub mod tenant;
 pub mod user;

@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 
 mod m20261123_000001_initial;
 mod m20261125_000005_decisions_by_request;
+mod m20261125_000006_secrets_and_erasure;
 
 /// Knows every step, in order.
 pub struct Migrator;
@@ -14,6 +15,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261123_000001_initial::Migration),
             Box::new(m20261125_000005_decisions_by_request::Migration),
+            Box::new(m20261125_000006_secrets_and_erasure::Migration),
         ]
     }
 }

@@ -581,6 +581,9 @@ impl From<StoreError> for Error {
             StoreError::Unavailable(reason) => Self::Unavailable { reason },
             StoreError::Overloaded => Self::Overloaded,
             StoreError::TenantOverloaded(limit) => Self::TooManyRequests { limit },
+            StoreError::RootKey(error) => Self::Internal {
+                reason: error.to_string(),
+            },
             StoreError::Duplicate(reason) | StoreError::Reference(reason) | StoreError::Fault(reason) => {
                 Self::Internal { reason }
             }

@@ -21,6 +21,7 @@ use crate::{
         users::CreateUser,
     },
     policy::Action,
+    root_key::{RootKey, Source},
     server::{self, Server},
     store::{self, Change, DatabaseUrl, Store},
 };
@@ -44,7 +45,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let directory = tempfile::Builder::new().prefix("aka-demo-").tempdir()?;
     let url: DatabaseUrl = format!("sqlite://{}", directory.path().join("aka.db").display()).parse()?;
     store::migrate(&url).await?;
-    let server = Server::open(&url, true).await?;
+    let server = Server::open(&url, &Source::Given(RootKey::random()?), true).await?;
     let key = seed(server.store()).await?;
     let listening = server.listen(serving.listen, serving.cross_origin()).await?;
     let address = listening.address();

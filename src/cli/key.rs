@@ -70,7 +70,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         expires_in_days,
         database,
     } = arguments.command;
-    let store = open(&database.url()?).await?;
+    let store = open(&database).await?;
     let expires_at = expires_in_days.map(|days| clock::now().plus_seconds(days * SECONDS_PER_DAY));
     let key = NewApiKey {
         id: ApiKeyId::new(),

@@ -16,7 +16,7 @@ use clap::{
 };
 
 use crate::{
-    config::Logging,
+    config::{Database, Logging},
     store::{self, DatabaseUrl, Store, StoreError},
     telemetry,
 };
@@ -127,10 +127,12 @@ fn print(text: &str) -> Outcome {
 }
 
 /// Opens a store for a command that makes one change.
-async fn open(url: &DatabaseUrl) -> Result<Store, Box<dyn std::error::Error>> {
+async fn open(database: &Database) -> Result<Store, Box<dyn std::error::Error>> {
+    let (url, root_key) = (&database.url()?, database.root_key()?);
     check_tables(url).await?;
     let no_memory = Arc::new(|_, _| {});
-    Store::open(url, no_memory).await.map_err(|error| unusable(url, &error))
+    let opened = Store::open(url, &root_key, no_memory).await;
+    opened.map_err(|error| unusable(url, &error))
 }
 
 /// Refuses a database whose tables are not those of this version.

@@ -25,13 +25,13 @@ pub async fn run(arguments: Arguments) -> Outcome {
         database,
         starting,
     } = arguments;
-    let url = &database.url()?;
+    let (url, root_key) = (&database.url()?, database.root_key()?);
     if starting.migrate {
         store::migrate(url).await.map_err(|error| unusable(url, &error))?;
     } else {
         check_tables(url).await?;
     }
-    let server = Server::open(url, starting.jwks_allow_private)
+    let server = Server::open(url, &root_key, starting.jwks_allow_private)
         .await
         .map_err(|error| unusable(url, &error))?;
     let listening = server.listen(serving.listen, serving.cross_origin()).await?;

@@ -46,7 +46,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         master,
         database,
     } = arguments.command;
-    let store = open(&database.url()?).await?;
+    let store = open(&database).await?;
     let id = TenantId::new();
     let permit = Permit::of_operator(id, Action::CreateTenant);
     let change = CreateTenant {

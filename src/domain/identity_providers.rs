@@ -292,6 +292,7 @@ impl Change for CreateIdentityProvider {
             name: self.name.to_string(),
             provider_type: self.provider_type,
             config: Value::Object(self.config.0.clone()),
+            secrets: None,
             enabled: self.enabled,
             last_synced_at: None,
             sync_status: SyncStatus::Pending,

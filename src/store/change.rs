@@ -11,7 +11,7 @@ use sea_orm::DatabaseTransaction;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::{clock::Timestamp, domain::ids::TenantId};
+use crate::{clock::Timestamp, domain::ids::TenantId, root_key::RootKey};
 
 /// One kind of change.
 #[async_trait]
@@ -45,6 +45,8 @@ pub struct Tx<'a> {
     pub db: &'a DatabaseTransaction,
     /// The time of everything that is written in this transaction.
     pub now: Timestamp,
+    /// For what is written sealed.
+    pub root_key: &'a RootKey,
 }
 
 /// What a change did.

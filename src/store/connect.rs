@@ -1,13 +1,19 @@
 //! Opening a database: its address, and the settings that durability and speed need.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt, fs, io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection,
     sqlx::{
         self, Connection as _, SqliteConnection,
-        sqlite::{SqliteJournalMode, SqliteSynchronous},
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
 
@@ -39,6 +45,15 @@ pub struct DatabaseUrl(String);
 impl DatabaseUrl {
     fn is_sqlite(&self) -> bool {
         self.0.starts_with("sqlite:")
+    }
+
+    /// The file of a SQLite database.
+    #[must_use]
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        let options = SqliteConnectOptions::from_str(&self.0)
+            .ok()
+            .filter(|_| self.is_sqlite())?;
+        Some(options.get_filename().to_owned())
     }
 }
 
@@ -91,6 +106,7 @@ pub struct Connections {
 
 /// Opens the connections.
 pub async fn open(url: &DatabaseUrl) -> Result<Connections, StoreError> {
+    make_private_file(url)?;
     let writer = Database::connect(options(url, 1)).await?;
     let readers = if url.is_sqlite() { SQLITE_READERS } else { READERS };
     let reader = Database::connect(options(url, readers)).await?;
@@ -102,6 +118,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Connections, StoreError> {
 pub async fn for_migration(url: &DatabaseUrl) -> Result<DatabaseConnection, StoreError> {
     /// The number is any that no other program uses as an advisory lock.
     const TURN: &str = "SELECT pg_advisory_lock(7205131894)";
+    make_private_file(url)?;
     let db = Database::connect(options(url, 1)).await?;
     if !url.is_sqlite() {
         // The lock belongs to the connection, and goes with it. A node may wait longer than a statement takes.
@@ -110,6 +127,27 @@ pub async fn for_migration(url: &DatabaseUrl) -> Result<DatabaseConnection, Stor
         db.execute_unprepared(TURN).await?;
     }
     Ok(db)
+}
+
+/// Makes the file of a new SQLite database so that only its owner can read it, whatever the umask. SQLite gives the files
+/// beside it (`-wal`, `-shm`) the same mode. A file that is there keeps the mode that somebody may have given it.
+fn make_private_file(url: &DatabaseUrl) -> Result<(), StoreError> {
+    const OWNER_ONLY: u32 = 0o600;
+    let Some(path) = url.sqlite_file() else {
+        return Ok(());
+    };
+    let made = fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(OWNER_ONLY)
+        .open(&path)
+        .and_then(|file| file.set_permissions(fs::Permissions::from_mode(OWNER_ONLY)));
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::Unavailable(format!("cannot make the file: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {

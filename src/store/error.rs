@@ -2,6 +2,8 @@
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
+use crate::root_key::RootKeyError;
+
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -21,6 +23,9 @@ pub enum StoreError {
     /// Another row points at this one, or the row that this one points at is not there.
     #[error("a foreign key refused a change: {0}")]
     Reference(String),
+    /// There is no root key for this database.
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
     /// Anything else is a fault of this program.
     #[error("the database refused a statement: {0}")]
     Fault(String),

@@ -9,6 +9,7 @@ mod coalesced;
 mod connect;
 mod error;
 mod records;
+mod root_key_check;
 pub mod rows;
 mod writer;
 
@@ -21,7 +22,10 @@ pub use error::StoreError;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use sea_orm_migration::MigratorTrait;
 
-use crate::domain::ids::TenantId;
+use crate::{
+    domain::ids::TenantId,
+    root_key::{RootKey, Source},
+};
 use writer::Writer;
 
 /// What the store tells after a commit and before anybody is answered: that what nodes keep in memory for a tenant
@@ -33,21 +37,31 @@ pub type OnNewVersion = Arc<dyn Fn(TenantId, i64) + Send + Sync>;
 pub struct Store {
     reader: DatabaseConnection,
     writer: Writer,
+    root_key: RootKey,
 }
 
 impl Store {
-    /// Opens a database. Its tables must be there: see [`migrate`].
+    /// Opens a database with its root key; a database that has none yet gets one. Its tables must be there: see
+    /// [`migrate`].
     ///
     /// # Errors
     ///
-    /// Where the database cannot be reached.
-    pub async fn open(url: &DatabaseUrl, on_new_version: OnNewVersion) -> Result<Self, StoreError> {
+    /// Where the database cannot be reached, or the root key is missing or another one.
+    pub async fn open(url: &DatabaseUrl, root_key: &Source, on_new_version: OnNewVersion) -> Result<Self, StoreError> {
         let connections = connect::open(url).await?;
-        let writer = Writer::start(connections.writer, on_new_version);
+        let root_key = root_key_check::establish(&connections.writer, root_key).await?;
+        let writer = Writer::start(connections.writer, root_key.clone(), on_new_version);
         Ok(Self {
             reader: connections.reader,
             writer,
+            root_key,
         })
+    }
+
+    /// The key from which those are derived that protect what is in this store.
+    #[must_use]
+    pub const fn root_key(&self) -> &RootKey {
+        &self.root_key
     }
 
     /// For queries. Reads do not wait for writes on either database.

@@ -33,7 +33,7 @@ use tokio::{
 };
 
 use super::{Change, OnNewVersion, Record, StoreError, Tx, change::Outcome, records};
-use crate::{clock, domain::ids::TenantId};
+use crate::{clock, domain::ids::TenantId, root_key::RootKey};
 
 /// Changes that may wait. At the rates that one node reaches, a full queue is a fraction of a second of work.
 const QUEUE: usize = 4096;
@@ -51,10 +51,10 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the task that writes.
-    pub fn start(db: DatabaseConnection, on_new_version: OnNewVersion) -> Self {
+    pub fn start(db: DatabaseConnection, root_key: RootKey, on_new_version: OnNewVersion) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let stop = Arc::new(Notify::new());
-        let task = tokio::spawn(run(db, waiting, Arc::clone(&stop), on_new_version));
+        let task = tokio::spawn(run(db, root_key, waiting, Arc::clone(&stop), on_new_version));
         Self {
             queue,
             stop,
@@ -103,6 +103,7 @@ fn micros(duration: Duration) -> u64 {
 /// Takes batches from the queue until it is closed and empty.
 async fn run(
     db: DatabaseConnection,
+    root_key: RootKey,
     mut waiting: mpsc::Receiver<Box<dyn Job>>,
     stop: Arc<Notify>,
     on_new_version: OnNewVersion,
@@ -120,7 +121,7 @@ async fn run(
             break;
         }
         let mut groups = group(jobs.drain(..));
-        match write(&db, &mut groups).await {
+        match write(&db, &root_key, &mut groups).await {
             Ok(versions) => {
                 for (tenant, version) in versions {
                     on_new_version(tenant, version);
@@ -162,11 +163,15 @@ fn group(jobs: impl Iterator<Item = Box<dyn Job>>) -> Vec<Box<dyn Group>> {
 }
 
 /// Writes a batch: together where that goes, else one by one.
-async fn write(db: &DatabaseConnection, groups: &mut [Box<dyn Group>]) -> Result<Vec<(TenantId, i64)>, StoreError> {
-    match surviving(transaction(db, groups, Way::Together)).await {
+async fn write(
+    db: &DatabaseConnection,
+    root_key: &RootKey,
+    groups: &mut [Box<dyn Group>],
+) -> Result<Vec<(TenantId, i64)>, StoreError> {
+    match surviving(transaction(db, root_key, groups, Way::Together)).await {
         Err(error) if !matches!(error, StoreError::Unavailable(_)) => {
             tracing::info!(%error, "a batch is written again, one change at a time");
-            surviving(transaction(db, groups, Way::OneByOne)).await
+            surviving(transaction(db, root_key, groups, Way::OneByOne)).await
         }
         outcome => outcome,
     }
@@ -186,6 +191,7 @@ enum Way {
 
 async fn transaction(
     db: &DatabaseConnection,
+    root_key: &RootKey,
     groups: &mut [Box<dyn Group>],
     way: Way,
 ) -> Result<Vec<(TenantId, i64)>, StoreError> {
@@ -193,6 +199,7 @@ async fn transaction(
     let tx = Tx {
         db: &transaction,
         now: clock::now(),
+        root_key,
     };
     for group in &mut *groups {
         group.apply(&tx, way).await?;
@@ -376,6 +383,7 @@ async fn apply_alone<C: Change>(change: &C, tx: &Tx<'_>, way: Way) -> Result<Out
     let inside = Tx {
         db: &savepoint,
         now: tx.now,
+        root_key: tx.root_key,
     };
     let applying = async {
         let applied = change.apply(&inside).await?;

@@ -17,6 +17,8 @@ const COMMANDS: &[(&[&str], &[&str])] = &[
             "AKA_LISTEN",
             "--database-url",
             "DATABASE_URL",
+            "--root-key-file",
+            "AKA_ROOT_KEY",
             "--migrate",
             "AKA_MIGRATE",
             "AKA_LOG",

@@ -40,6 +40,7 @@ mod readme;
 mod recorded_exchange;
 mod records;
 mod requests;
+mod root_key;
 mod secrecy;
 mod shutdown;
 mod specification;

@@ -4,19 +4,24 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
 };
 
 use serde_json::Value;
 
-use super::child::{Child, Start};
+use super::child::{Child, Directory, Start};
 
 /// Where the program is.
 pub fn path() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_aka"))
 }
 
+/// Where the program puts the root key of a PostgreSQL, instead of in the developer's own directory.
+static DATA_HOME: LazyLock<Directory> = LazyLock::new(Directory::new);
+
 /// Removes the settings that a developer may have in their shell.
 fn without_settings(command: &mut Command) {
+    command.env("XDG_DATA_HOME", DATA_HOME.path());
     for (name, _) in env::vars_os() {
         let of_aka = name
             .to_str()
@@ -72,8 +77,12 @@ pub fn run(arguments: &[&str]) -> Run {
 pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
     let mut command = Command::new(path());
     without_settings(&mut command);
+    command.args(arguments);
+    finished(command, environment)
+}
+
+fn finished(mut command: Command, environment: &[(&str, &str)]) -> Run {
     let output = command
-        .args(arguments)
         .envs(environment.iter().copied())
         .output()
         .expect("the program has been built by cargo and can be run");
@@ -82,6 +91,17 @@ pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Runs the program to its end with this umask.
+pub fn run_with_umask(umask: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+    let mut command = Command::new("/bin/sh");
+    without_settings(&mut command);
+    command
+        .args(["-c", "umask \"$1\" && shift && exec \"$@\"", "sh", umask])
+        .arg(path())
+        .args(arguments);
+    finished(command, environment)
 }
 
 /// Starts the program as one that goes on until it is stopped by SIGTERM; its log goes to the file `log`.
