@@ -114,8 +114,8 @@ pub struct Starting {
         hide_env_values = true
     )]
     pub migrate: bool,
-    /// Whether issuers' keys (`jwks_uri`) may be fetched from private addresses and over plain HTTP. Only for trials:
-    /// whoever may configure an identity provider could then reach into the server's network
+    /// Whether the keys of token issuers may be fetched from private addresses and over plain HTTP. For testing only:
+    /// whoever may configure a token issuer could then reach into the server's network
     #[arg(
         long,
         env = "AKA_JWKS_ALLOW_PRIVATE",

@@ -18,6 +18,8 @@ pub struct Model {
     /// The rest of it, a JSON object sealed for this row. Absent in a row of an older version of the program: `config` is
     /// then the whole configuration.
     pub secrets: Option<Vec<u8>>,
+    /// The `issuer` of the configuration, where the provider is one whose tokens are accepted: unique in the tenant.
+    pub token_issuer: Option<String>,
     pub enabled: bool,
     pub last_synced_at: Option<i64>,
     pub sync_status: SyncStatus,

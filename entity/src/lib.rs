@@ -15,6 +15,7 @@
 
 pub mod api_key;
 pub mod audit_log_entry;
+pub mod barred_account;
 pub mod decision;
 pub mod former_link;
 pub mod idempotency_key;

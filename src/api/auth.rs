@@ -24,6 +24,7 @@ use crate::{
         caller::{self, Circumstances, On, Permit, Refusal},
         idempotency::{self, NotNow},
         ids::{IdentityProviderId, TenantId, UserId},
+        jwks_client::Addresses,
         linking::{Lookup, OfUser},
         tenant_state::TenantState,
         text::ExternalId,
@@ -102,6 +103,12 @@ impl<'a> Caller<'a> {
                 external_id,
             })
             .await
+    }
+
+    /// From which addresses the keys of token issuers may be fetched.
+    #[must_use]
+    pub const fn issuer_addresses(&self) -> Addresses {
+        self.app.tokens.addresses()
     }
 
     /// What is known of the tenant.
@@ -343,9 +350,10 @@ impl<'a> ApiExtractor<'a> for Caller<'a> {
         registry.create_security_scheme("bearerToken", MetaSecurityScheme {
             ty: "http",
             description: Some(
-                "A JWT of an issuer that the tenant has configured: an identity provider whose `config` has `issuer`, \
-                 `audience` and either `jwks_uri` or `jwks`. What it may do is what its `scope` claim says, and what \
-                 policies permit.",
+                "A JWT of an issuer that the tenant has configured: an identity provider whose `config` has `issuer` and \
+                 `audience`. Its public keys are found by OpenID Connect Discovery, or where `jwks_uri` or `jwks` says. A \
+                 token may do what its `scope` claim says, as far as the `scopes` and `role_scopes` of the issuer's \
+                 `config` grant it, and what policies permit.",
             ),
             scheme: Some("bearer"),
             bearer_format: Some("JWT"),

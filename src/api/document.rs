@@ -456,6 +456,7 @@ fn conflicts_of(operation: &str) -> &'static [ErrorCode] {
         ],
         "createUser" => &[ErrorCode::UserAlreadyExists],
         "createTenant" => &[ErrorCode::TenantAlreadyExists],
+        "createIdentityProvider" | "updateIdentityProvider" => &[ErrorCode::IdentityProviderAlreadyExists],
         "deleteIdentityProvider" => &[ErrorCode::IdentityProviderInUse],
         "rotateApiKey" => &[ErrorCode::ApiKeyEnded, ErrorCode::ApiKeyRotated],
         "createPolicy" | "updatePolicy" | "createPolicyRule" => &[ErrorCode::TooManyRules],

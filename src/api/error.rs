@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use aka_entity::barred_account::Reason;
 use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
     ApiResponse, Object,
@@ -154,6 +155,10 @@ pub enum Error {
     UserSuspended,
     UserAlreadyExists,
     TenantAlreadyExists,
+    /// Another provider of the tenant has the same value in a field that tells providers apart.
+    IdentityProviderAlreadyExists {
+        field: &'static str,
+    },
     IdentityProviderInUse {
         linked: u64,
     },
@@ -235,6 +240,7 @@ impl Error {
             | Self::UserSuspended
             | Self::UserAlreadyExists
             | Self::TenantAlreadyExists
+            | Self::IdentityProviderAlreadyExists { .. }
             | Self::IdentityProviderInUse { .. }
             | Self::ApiKeyEnded
             | Self::ApiKeyRotated
@@ -269,6 +275,7 @@ impl Error {
             Self::UserSuspended => ErrorCode::UserSuspended,
             Self::UserAlreadyExists => ErrorCode::UserAlreadyExists,
             Self::TenantAlreadyExists => ErrorCode::TenantAlreadyExists,
+            Self::IdentityProviderAlreadyExists { .. } => ErrorCode::IdentityProviderAlreadyExists,
             Self::IdentityProviderInUse { .. } => ErrorCode::IdentityProviderInUse,
             Self::ApiKeyEnded => ErrorCode::ApiKeyEnded,
             Self::ApiKeyRotated => ErrorCode::ApiKeyRotated,
@@ -343,6 +350,10 @@ impl Error {
             Self::UserSuspended => "The user is suspended. Make them active again before accounts are linked.".into(),
             Self::UserAlreadyExists => "Another user of this tenant has this e-mail address (in whatever case).".into(),
             Self::TenantAlreadyExists => "Another tenant has this slug. Choose another one.".into(),
+            Self::IdentityProviderAlreadyExists { field } => format!(
+                "Another identity provider of this tenant has the same `{field}`. Change that provider, or choose another \
+                 value."
+            ),
             Self::IdentityProviderInUse { linked } => format!(
                 "The identity provider cannot be deleted: {linked} of its accounts are linked to users. Unlink them \
                  first, or disable the provider."
@@ -421,6 +432,7 @@ impl Error {
             Self::NotFound { resource } => json!({ "resource": resource }),
             Self::MethodNotAllowed { allowed } => json!({ "allowed": allowed }),
             Self::IdentityAlreadyLinked { details } => Value::Object(details.clone()),
+            Self::IdentityProviderAlreadyExists { field } => json!({ "field": field }),
             Self::IdentityProviderInUse { linked } => json!({ "linked_identities": linked }),
             Self::TooManyRules { max } => json!({ "max": max }),
             Self::TooManyRequests { limit } => json!({ "limit": limit }),
@@ -645,6 +657,17 @@ impl From<TokenRefusal> for Error {
                 "user_suspended",
                 "The user to whom the bearer token's subject is linked is suspended.".into(),
             ),
+            TokenRefusal::Barred(reason) => {
+                let (reason, what) = match reason {
+                    Reason::Suspended => ("user_suspended", "suspended"),
+                    Reason::Erased => ("user_erased", "erased"),
+                };
+                let message = format!(
+                    "The user to whom the bearer token's subject was linked has been {what}. The token is accepted again \
+                     when the account is linked to an active user."
+                );
+                (reason, message)
+            }
             TokenRefusal::NoKeys(error) => {
                 return Self::IssuerUnavailable {
                     reason: error.to_string(),
@@ -676,6 +699,7 @@ impl From<IdentityProviderRefusal> for Error {
                 let reason = format!("must not be larger than {MAX_CONFIG_BYTES} bytes, with the secrets that stay");
                 Self::field(In::Body, "config", reason)
             }
+            IdentityProviderRefusal::IssuerTaken => Self::IdentityProviderAlreadyExists { field: "config.issuer" },
             IdentityProviderRefusal::InUse { linked } => Self::IdentityProviderInUse { linked },
             IdentityProviderRefusal::Store(error) => error.into(),
         }

@@ -26,6 +26,7 @@ pub enum ErrorCode {
     UserSuspended,
     UserAlreadyExists,
     TenantAlreadyExists,
+    IdentityProviderAlreadyExists,
     IdentityProviderInUse,
     ApiKeyEnded,
     ApiKeyRotated,
@@ -53,7 +54,7 @@ struct Entry {
 
 impl ErrorCode {
     /// All of them, in the order in which a request meets them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Unauthenticated,
         Self::TenantMismatch,
         Self::MalformedJson,
@@ -67,6 +68,7 @@ impl ErrorCode {
         Self::MethodNotAllowed,
         Self::IdentityAlreadyLinked,
         Self::IdentityProviderDisabled,
+        Self::IdentityProviderAlreadyExists,
         Self::IdentityProviderInUse,
         Self::UserSuspended,
         Self::UserAlreadyExists,
@@ -179,6 +181,12 @@ impl ErrorCode {
                 "Slugs are unique on a server.",
                 "Choose another one.",
             ),
+            Self::IdentityProviderAlreadyExists => (
+                409,
+                "Another identity provider of the tenant has the same value in a field that tells providers apart.",
+                "Two providers with the same `issuer` would both claim its tokens. `details.field` names the field.",
+                "Change the existing provider, or choose another value.",
+            ),
             Self::IdentityProviderInUse => (
                 409,
                 "The identity provider cannot be deleted.",
@@ -256,7 +264,8 @@ impl ErrorCode {
             Self::IssuerUnavailable => (
                 503,
                 "The keys of the token's issuer cannot be fetched.",
-                "The issuer's `jwks_uri` does not answer, or answers with something else.",
+                "The issuer does not answer at its `jwks_uri` or its `/.well-known/openid-configuration`, or answers with \
+                 something else.",
                 "Send the request again later, or use an API key.",
             ),
             Self::TimedOut => (

@@ -260,6 +260,9 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
         },
         ("409", "createUser") => Error::UserAlreadyExists,
         ("409", "createTenant") => Error::TenantAlreadyExists,
+        ("409", "createIdentityProvider" | "updateIdentityProvider") => {
+            Error::IdentityProviderAlreadyExists { field: "config.issuer" }
+        }
         ("409", "deleteIdentityProvider") => Error::IdentityProviderInUse { linked: 3 },
         ("409", "rotateApiKey") => Error::ApiKeyEnded,
         ("409", "createPolicy" | "updatePolicy" | "createPolicyRule") => Error::TooManyRules { max: 1000 },

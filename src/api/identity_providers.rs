@@ -20,12 +20,13 @@ use super::{
 use crate::{
     clock::Timestamp,
     domain::{
-        caller::{Circumstances, On},
+        caller::{Circumstances, On, Refusal},
         identity_providers::{self, Config, CreateIdentityProvider, DeleteIdentityProvider, UpdateIdentityProvider},
         ids::IdentityProviderId,
+        scopes::Scope,
         text::Name,
     },
-    policy::Action,
+    policy::{Action, entities},
 };
 
 /// The kind of system that a provider is.
@@ -195,8 +196,19 @@ pub struct IdentityProviderCreate {
     pub name: Name,
     /// What kind of system it is. This does not change later.
     pub provider_type: ProviderTypeName,
-    /// How it is reached: any JSON object of 32 KiB at most. With `issuer`, `audience` and either `jwks_uri` or
-    /// `jwks` (a JWK set of public keys) its tokens are accepted as bearer tokens.
+    /// How it is reached: any JSON object of at most 32 KiB. With `issuer` and `audience`, its tokens are accepted as bearer
+    /// tokens:
+    ///
+    /// * `issuer`: the `iss` claim of its tokens. No two providers of a tenant have the same.
+    /// * `audience`: the `aud` claim of tokens that are for this server, a string or an array of strings.
+    /// * `jwks_uri`: the address of its JWK set; or `jwks`: the set itself, with public keys only. Without either, the keys
+    ///   are found by OpenID Connect Discovery: `issuer` is then an address, and what is published at
+    ///   `<issuer>/.well-known/openid-configuration` names exactly this issuer. RSA keys have 2,048 to 4,096 bits.
+    /// * `scopes`: the scopes that its tokens may have at most. By default, the scopes of the caller without those that give
+    ///   further rights (`api-keys:write`, `policies:write`, `identity-providers:write`, `token-issuers:write`,
+    ///   `tenants:read` and `tenants:write`), which have to be named.
+    /// * `role_scopes`: an object of a list of scopes for each role. Where it is given, a token has only the scopes that the
+    ///   roles of the user give it to whom its subject is linked, and none if it is linked to nobody.
     #[oai(nullable)]
     pub config: Option<Details>,
     /// Whether accounts at it can be linked. Yes, if it is absent.
@@ -220,8 +232,19 @@ pub struct IdentityProviderUpdate {
     pub enabled: Option<bool>,
 }
 
-fn config(details: Details) -> Result<Config, Error> {
-    Config::new(details.0).map_err(|(field, reason)| Error::field(In::Body, field, reason))
+fn config(caller: &Caller<'_>, details: Details) -> Result<Config, Error> {
+    let config = Config::new(details.0, caller.issuer_addresses());
+    config.map_err(|(field, reason)| Error::field(In::Body, field, reason))
+}
+
+/// Asks whether the caller may let the tokens of an issuer have these scopes at most.
+async fn may_grant(caller: &Caller<'_>, on: On, scopes: &[Scope]) -> Result<(), Refusal> {
+    let context = || {
+        let scopes = entities::texts(scopes.iter().map(|scope| scope.as_str()));
+        Circumstances::of([("scopes", scopes)])
+    };
+    let asked = caller.may_with(Action::ConfigureTokenIssuer, on, context);
+    asked.await.map(|_| ())
 }
 
 /// The operations on identity providers.
@@ -268,7 +291,9 @@ impl IdentityProvidersApi {
 
     /// Create an identity provider
     ///
-    /// Needs the scope `identity-providers:write`, or a policy that permits `createIdentityProvider`.
+    /// Needs the scope `identity-providers:write`, or a policy that permits `createIdentityProvider`. A provider that is to be
+    /// an issuer of bearer tokens (`issuer` in its `config`) also needs `token-issuers:write`, and the caller must have every
+    /// scope that the issuer's tokens may have: no policy replaces this.
     #[oai(
         path = "/v1/identity-providers",
         method = "post",
@@ -280,9 +305,9 @@ impl IdentityProvidersApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<IdentityProviderCreate>,
-    ) -> Result<Once<CreatedTagged<IdentityProvider>>, Failure<{ WITH_BODY }>> {
+    ) -> Result<Once<CreatedTagged<IdentityProvider>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(new) = body;
-        let config = config(new.config.unwrap_or_default())?;
+        let config = config(&caller, new.config.unwrap_or_default())?;
         let provider_type = ProviderType::from(new.provider_type);
         let context = || {
             Circumstances::of([
@@ -305,6 +330,9 @@ impl IdentityProvidersApi {
             config,
             enabled,
         };
+        if let Some(scopes) = change.grants_to_permit() {
+            may_grant(&caller, On::Tenant, &scopes).await?;
+        }
         let answer = move |provider: identity_provider::Model| {
             let etag = etag(&identity_providers::revision(&provider));
             Ok(CreatedTagged::Created(
@@ -344,7 +372,9 @@ impl IdentityProvidersApi {
     /// Change an identity provider
     ///
     /// What is absent stays; the type does not change. Needs the scope `identity-providers:write`, or a policy that
-    /// permits `updateIdentityProvider`.
+    /// permits `updateIdentityProvider`. To change anything of a provider as an issuer of bearer tokens, or to enable an
+    /// issuer, also needs `token-issuers:write`, and the caller must have every scope that the issuer's tokens may have: no
+    /// policy replaces this. `config.scopes` and `config.role_scopes` stay as they are where they are left out.
     #[oai(
         path = "/v1/identity-providers/:id",
         method = "put",
@@ -361,25 +391,31 @@ impl IdentityProvidersApi {
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<IdentityProviderUpdate>,
-    ) -> Result<Tagged<IdentityProvider>, Failure<{ WITH_BODY | E404 | E412 }>> {
+    ) -> Result<Tagged<IdentityProvider>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
         let expected = if_match.expected()?;
         let Body(IdentityProviderUpdate {
             name,
             config: new_config,
             enabled,
         }) = body;
-        let config = new_config.map(config).transpose()?;
+        let config = new_config.map(|new| config(&caller, new)).transpose()?;
         let permit = caller
             .may(Action::UpdateIdentityProvider, On::IdentityProvider(id.0))
             .await?;
-        let change = UpdateIdentityProvider {
+        let mut change = UpdateIdentityProvider {
             permit,
             id: id.0,
             expected,
             name,
             config,
             enabled,
+            permitted_grants: None,
         };
+        let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
+        if let Some(scopes) = provider.and_then(|provider| change.grants_to_permit(&provider)) {
+            may_grant(&caller, On::IdentityProvider(id.0), &scopes).await?;
+            change.permitted_grants = Some(scopes);
+        }
         Ok(IdentityProvider::tagged(caller.store().write(change).await?))
     }
 

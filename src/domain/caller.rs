@@ -437,6 +437,12 @@ impl Permit {
         self.principal.tenant
     }
 
+    /// The scopes of who acts.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        &self.principal.scopes
+    }
+
     /// Who acts.
     #[must_use]
     pub fn actor_id(&self) -> &str {

@@ -16,9 +16,11 @@ use uuid::Uuid;
 use super::{
     caller::Permit,
     ids::{IdentityProviderId, TenantId},
+    issuers::{self, Invalid, Issuer},
+    jwks_client::Addresses,
     revision::{Changed, Expected, Revision, check},
+    scopes::Scope,
     text::Name,
-    tokens::Issuer,
 };
 use crate::store::{Applied, Change, Record, Store, StoreError, Tx};
 
@@ -75,8 +77,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Which member is wrong, and why.
-    pub fn new(config: Map<String, Value>) -> Result<Self, (&'static str, String)> {
+    /// Which field is wrong, and why.
+    pub fn new(config: Map<String, Value>, addresses: Addresses) -> Result<Self, Invalid> {
         let config = Value::Object(config);
         if config.to_string().len() > MAX_CONFIG_BYTES {
             return Err(("config", format!("must not be larger than {MAX_CONFIG_BYTES} bytes")));
@@ -84,7 +86,9 @@ impl Config {
         if has_nul(&config) {
             return Err(("config", "must not contain the character U+0000".into()));
         }
-        Issuer::from_config(&config)?;
+        if let Some(issuer) = Issuer::from_config(&config)? {
+            issuer.check_addresses(addresses)?;
+        }
         match config {
             Value::Object(members) => Ok(Self(members)),
             _ => Ok(Self(Map::new())),
@@ -117,6 +121,19 @@ impl Config {
         keep_secrets(&mut config, stored);
         config
     }
+}
+
+/// What somebody must be permitted to let an issuer grant (`configureTokenIssuer`) in order to bring a provider from one
+/// state into another. None: nothing changes for whoever has its tokens, except that they are no longer accepted.
+fn grants_to_permit(before: Option<(&Issuer, bool)>, after: Option<&Issuer>, enabled: bool) -> Option<Vec<Scope>> {
+    let (issuer_before, enabled_before) = before.map_or((None, false), |(issuer, enabled)| (Some(issuer), enabled));
+    let same = issuer_before == after && (!enabled || enabled_before || after.is_none());
+    (!same).then(|| after.map(|issuer| issuer.grants.scopes()).unwrap_or_default())
+}
+
+/// The issuer that a configuration describes, which has been checked before.
+fn issuer_in(config: &Value) -> Option<Issuer> {
+    Issuer::from_config(config).ok().flatten()
 }
 
 fn keep_secrets(new: &mut Value, old: &Value) {
@@ -221,6 +238,8 @@ pub enum IdentityProviderRefusal {
     ConfigTooLarge,
     /// The tenant has no such provider.
     NoIdentityProvider,
+    /// Another provider of the tenant has the same `issuer` in its configuration.
+    IssuerTaken,
     /// Accounts at it are linked to users.
     InUse {
         /// How many.
@@ -238,13 +257,16 @@ impl From<Changed> for IdentityProviderRefusal {
 
 impl From<StoreError> for IdentityProviderRefusal {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        match error {
+            StoreError::Duplicate(what) if what.contains("token_issuer") => Self::IssuerTaken,
+            error => Self::Store(error),
+        }
     }
 }
 
 impl From<sea_orm::DbErr> for IdentityProviderRefusal {
     fn from(error: sea_orm::DbErr) -> Self {
-        Self::Store(error.into())
+        StoreError::from(error).into()
     }
 }
 
@@ -280,18 +302,34 @@ pub struct CreateIdentityProvider {
     pub enabled: bool,
 }
 
+impl CreateIdentityProvider {
+    /// What must be permitted beside the change itself: to let an issuer grant these scopes (`configureTokenIssuer`).
+    #[must_use]
+    pub fn grants_to_permit(&self) -> Option<Vec<Scope>> {
+        grants_to_permit(None, issuer_in(&self.completed_config()).as_ref(), self.enabled)
+    }
+
+    fn completed_config(&self) -> Value {
+        let mut config = Value::Object(self.config.0.clone());
+        issuers::complete_grants(&mut config, None, self.permit.scopes());
+        config
+    }
+}
+
 #[async_trait]
 impl Change for CreateIdentityProvider {
     type Done = identity_provider::Model;
     type Refusal = IdentityProviderRefusal;
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, IdentityProviderRefusal> {
+        let config = self.completed_config();
         let provider = identity_provider::Model {
             tenant_id: self.permit.tenant().0,
             id: self.id.0,
             name: self.name.to_string(),
             provider_type: self.provider_type,
-            config: Value::Object(self.config.0.clone()),
+            token_issuer: issuer_in(&config).map(|issuer| issuer.issuer),
+            config,
             secrets: None,
             enabled: self.enabled,
             last_synced_at: None,
@@ -322,6 +360,41 @@ pub struct UpdateIdentityProvider {
     pub config: Option<Config>,
     /// Whether accounts at it can be linked.
     pub enabled: Option<bool>,
+    /// What it was permitted to let the provider's tokens have, where that had to be asked.
+    pub permitted_grants: Option<Vec<Scope>>,
+}
+
+impl UpdateIdentityProvider {
+    /// What must be permitted beside the change itself, where the provider is like this: to let an issuer grant these scopes
+    /// (`configureTokenIssuer`).
+    #[must_use]
+    pub fn grants_to_permit(&self, provider: &identity_provider::Model) -> Option<Vec<Scope>> {
+        let before = Issuer::of(provider);
+        let after = self
+            .completed_config(provider)
+            .map_or_else(|| before.clone(), |config| issuer_in(&config));
+        let before = before.as_ref().map(|issuer| (issuer, provider.enabled));
+        grants_to_permit(before, after.as_ref(), self.enabled.unwrap_or(provider.enabled))
+    }
+
+    /// The new configuration, with what it keeps of the present one.
+    fn completed_config(&self, provider: &identity_provider::Model) -> Option<Value> {
+        let mut config = self.config.as_ref()?.keeping_secrets_of(&provider.config);
+        issuers::complete_grants(&mut config, Issuer::of(provider).as_ref(), self.permit.scopes());
+        Some(config)
+    }
+
+    /// Another change may have come between the question whether this one is permitted and this one.
+    fn check_permitted(&self, provider: &identity_provider::Model) -> Result<(), StoreError> {
+        let permitted = self.permitted_grants.as_deref();
+        match self.grants_to_permit(provider) {
+            Some(grants) if permitted.is_none_or(|permitted| grants.iter().any(|scope| !permitted.contains(scope))) => {
+                let reason = "the issuer was being changed at the same time";
+                Err(StoreError::Unavailable(reason.into()))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
@@ -336,15 +409,16 @@ impl Change for UpdateIdentityProvider {
             .await?;
         let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider)?;
         check(&self.expected, &revision(&provider))?;
+        self.check_permitted(&provider)?;
         let mut changed = provider.clone().into_active_model();
         if let Some(name) = &self.name {
             changed.name = Set(name.to_string());
         }
-        if let Some(config) = &self.config {
-            let config = config.keeping_secrets_of(&provider.config);
+        if let Some(config) = self.completed_config(&provider) {
             if config.to_string().len() > MAX_CONFIG_BYTES {
                 return Err(IdentityProviderRefusal::ConfigTooLarge);
             }
+            changed.token_issuer = Set(issuer_in(&config).map(|issuer| issuer.issuer));
             changed.config = Set(config);
         }
         if let Some(enabled) = self.enabled {
@@ -415,11 +489,15 @@ fn record(permit: &Permit, provider: &identity_provider::Model, event_type: &'st
         name: &'a str,
         provider_type: String,
         enabled: bool,
+        /// What its tokens may have at most, where it is an issuer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token_scopes: Option<Vec<Scope>>,
     }
     let entry = Entry {
         name: &provider.name,
         provider_type: provider.provider_type.to_value(),
         enabled: provider.enabled,
+        token_scopes: Issuer::of(provider).map(|issuer| issuer.grants.scopes()),
     };
     permit.record("identity_provider", provider.id, &entry, event_type, &entry)
 }

@@ -8,6 +8,7 @@
 use std::sync::LazyLock;
 
 use aka_entity::{
+    barred_account::Reason,
     identity::{self, LinkedBy},
     identity_provider, user,
 };
@@ -20,6 +21,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    barred_accounts,
     caller::Permit,
     ids::{IdentityId, IdentityProviderId, TenantId, UserId},
     text::{Email, ExternalId, ExternalName},
@@ -491,6 +493,20 @@ impl Unlink {
     }
 }
 
+impl Unlink {
+    /// Keeps the tokens of a suspended user's account refused, although it is no longer the user's.
+    async fn bar_if_suspended(&self, identity: &identity::Model, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let tenant = self.permit.tenant();
+        let user = user::Entity::find_by_id((tenant.0, self.user.0)).one(tx.db).await?;
+        match user {
+            Some(user) if !user.active => {
+                barred_accounts::bar(tx, tenant, std::slice::from_ref(identity), Reason::Suspended).await
+            }
+            _ => barred_accounts::lift(tx, tenant, identity).await,
+        }
+    }
+}
+
 #[async_trait]
 impl Change for Unlink {
     /// Whether the user had the identity.
@@ -507,10 +523,12 @@ impl Change for Unlink {
             .filter(identity::COLUMN.user_id.eq(self.user.0))
             .exec_with_returning(tx.db)
             .await?;
-        Ok(match unlinked.pop() {
-            None => Applied::unchanged(false),
-            Some(identity) => Applied::recorded(true, record(&self.permit, &identity, self.user, "identity.unlinked")),
-        })
+        let Some(identity) = unlinked.pop() else {
+            return Ok(Applied::unchanged(false));
+        };
+        self.bar_if_suspended(&identity, tx).await?;
+        let record = record(&self.permit, &identity, self.user, "identity.unlinked");
+        Ok(Applied::recorded(true, record))
     }
 }
 

@@ -1,12 +1,15 @@
 //! What a resource means: the values it is made of, how it is read, and what may be changed.
 
 pub mod api_keys;
+pub mod barred_accounts;
 pub mod caller;
 pub mod decision_log;
 pub mod evaluation;
 pub mod idempotency;
 pub mod identity_providers;
 pub mod ids;
+pub mod issuer_keys;
+pub mod issuers;
 mod jwks;
 pub mod jwks_client;
 pub mod linking;

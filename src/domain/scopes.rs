@@ -55,6 +55,9 @@ scopes! {
     IdentityProvidersRead = "identity-providers:read";
     /// Create, change and delete identity providers.
     IdentityProvidersWrite = "identity-providers:write";
+    /// Configure whose bearer tokens are accepted and what they may do: whoever has it can sign a token for any user of
+    /// the tenant.
+    TokenIssuersWrite = "token-issuers:write";
     /// Read API keys (never their secrets).
     ApiKeysRead = "api-keys:read";
     /// Create, rotate and revoke API keys.
@@ -74,6 +77,21 @@ impl Scope {
     #[must_use]
     pub fn changes(self) -> bool {
         self.as_str().ends_with(":write")
+    }
+
+    /// Whether whoever has it can get further rights with it, for themselves or for others. Such a scope is given only
+    /// where it is named.
+    #[must_use]
+    pub const fn gives_rights(self) -> bool {
+        matches!(
+            self,
+            Self::IdentityProvidersWrite
+                | Self::TokenIssuersWrite
+                | Self::ApiKeysWrite
+                | Self::PoliciesWrite
+                | Self::TenantsRead
+                | Self::TenantsWrite
+        )
     }
 }
 

@@ -21,7 +21,7 @@ use sea_orm::{EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect a
 
 use super::{
     ids::{IdentityProviderId, PolicyId, PolicyRuleId, TenantId},
-    tokens::Issuer,
+    issuers::Issuer,
 };
 use crate::{
     policy::{
@@ -78,9 +78,12 @@ impl TenantState {
         &self.source
     }
 
-    /// Every provider.
-    pub fn identity_providers(&self) -> impl Iterator<Item = &Provider> {
-        self.providers.values()
+    /// The enabled provider whose tokens name this issuer.
+    #[must_use]
+    pub fn issuer(&self, name: &str) -> Option<(IdentityProviderId, &Issuer)> {
+        let enabled = self.providers.values().filter(|provider| provider.model.enabled);
+        let mut issuers = enabled.filter_map(|provider| Some((provider.id(), provider.issuer.as_ref()?)));
+        issuers.find(|(_, issuer)| issuer.issuer == name)
     }
 
     /// A provider for policy, also where the tenant has none of this id.

@@ -1,26 +1,26 @@
-//! Bearer tokens: JWTs of the issuers that a tenant has configured.
+//! Bearer tokens: JWTs of the issuers that a tenant has configured ([`super::issuers`]).
 //!
-//! An identity provider whose `config` has `issuer`, `audience` and either `jwks` (a JWK set, RFC 7517 §5) or
-//! `jwks_uri` (where one is) is an issuer. A token is accepted when it is signed with one of the issuer's keys, for
-//! the audience, and within its time; only algorithms with a public key are considered at all, so that neither
-//! `alg: none` nor a public key used as an HMAC secret gets anywhere (RFC 8725 §3.1 and §3.2).
+//! A token is accepted when it is signed with one of the issuer's keys, for the audience, and within its time; only
+//! algorithms with a public key are considered at all, so that neither `alg: none` nor a public key used as an HMAC secret
+//! gets anywhere (RFC 8725 §3.1 and §3.2). It has the scopes that it claims, as far as the issuer may grant them and the
+//! roles of its user allow them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use aka_entity::{audit_log_entry::ActorType, identity_provider};
+use aka_entity::{audit_log_entry::ActorType, barred_account::Reason};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind, jwk::JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use url::Url;
 
 use super::{
+    barred_accounts,
     caller::{Caller, Principal},
     ids::{IdentityProviderId, TenantId, UserId},
-    jwks::{self, ALGORITHMS, candidates},
+    issuer_keys::IssuerKeys,
+    issuers::{Issuer, KeySource},
+    jwks::{ALGORITHMS, candidates},
+    jwks_client::{Addresses, FetchError, JwksClient},
     linking::Lookup,
     scopes::Scope,
     tenant_state::{TenantState, Tenants},
@@ -28,7 +28,6 @@ use super::{
     users,
 };
 use crate::{
-    domain::jwks_client::{FetchError, JwksClient},
     policy::{Memo, entities},
     store::{Coalesced, Store, StoreError},
 };
@@ -37,99 +36,9 @@ use crate::{
 const LEEWAY_SECONDS: u64 = 5;
 /// A token longer than this is not looked at. Issuers keep below 8 KiB, because proxies refuse longer headers.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// How long fetched keys are used without asking again.
-const KEYS_LAST: Duration = Duration::from_mins(5);
-/// A token with a key that is not known, or an attempt that failed, makes the server ask again, but not more often than
-/// this.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// Sets of fetched keys in memory at most.
-const MAX_SETS: u64 = 1_000;
-
-/// How the tokens of a provider are checked.
-#[derive(Clone, Debug)]
-pub struct Issuer {
-    /// What the `iss` claim must be.
-    pub issuer: String,
-    /// One of these must be in the `aud` claim.
-    pub audience: Vec<String>,
-    keys: KeySource,
-}
-
-#[derive(Clone, Debug)]
-enum KeySource {
-    Inline(Arc<JwkSet>),
-    At(String),
-}
-
-impl Issuer {
-    /// The issuer that a provider's configuration describes, where it describes one.
-    #[must_use]
-    pub fn of(provider: &identity_provider::Model) -> Option<Self> {
-        Self::from_config(&provider.config).ok().flatten()
-    }
-
-    /// Reads a configuration. `Ok(None)`: it describes no issuer.
-    ///
-    /// # Errors
-    ///
-    /// Which member is wrong, and why.
-    pub fn from_config(config: &Value) -> Result<Option<Self>, (&'static str, String)> {
-        let named = ["issuer", "audience", "jwks", "jwks_uri"]
-            .iter()
-            .any(|name| config.get(name).is_some());
-        if !named {
-            return Ok(None);
-        }
-        let issuer = match config.get("issuer") {
-            Some(Value::String(issuer)) if !issuer.is_empty() => issuer.clone(),
-            _ => return Err(("config.issuer", "must be a text: the `iss` of the tokens".into())),
-        };
-        let audience = match config.get("audience") {
-            Some(Value::String(audience)) if !audience.is_empty() => vec![audience.clone()],
-            Some(Value::Array(all)) if !all.is_empty() => {
-                let texts = all
-                    .iter()
-                    .map(|one| one.as_str().filter(|text| !text.is_empty()).map(str::to_owned));
-                texts
-                    .collect::<Option<_>>()
-                    .ok_or(("config.audience", "must be texts".to_owned()))?
-            }
-            _ => {
-                return Err((
-                    "config.audience",
-                    "must be a text, or several: the `aud` by which tokens for this server are known".into(),
-                ));
-            }
-        };
-        let keys = match (config.get("jwks"), config.get("jwks_uri")) {
-            (Some(set), None) => KeySource::Inline(Arc::new(inline_keys(set)?)),
-            (None, Some(Value::String(uri))) => {
-                JwksClient::check(uri).map_err(|reason| ("config.jwks_uri", reason))?;
-                KeySource::At(uri.clone())
-            }
-            _ => {
-                return Err((
-                    "config.jwks_uri",
-                    "an issuer needs either jwks_uri, a text, or jwks, an object with the public keys".into(),
-                ));
-            }
-        };
-        Ok(Some(Self { issuer, audience, keys }))
-    }
-}
-
-fn inline_keys(set: &Value) -> Result<JwkSet, (&'static str, String)> {
-    // RFC 7518 §6: the members of private and symmetric keys.
-    let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-    let mut keys = set.get("keys").and_then(Value::as_array).into_iter().flatten();
-    if keys.any(|key| private.iter().any(|member| key.get(member).is_some())) {
-        return Err((
-            "config.jwks",
-            "must hold public keys only; this one is private or symmetric".into(),
-        ));
-    }
-    jwks::read(set).map_err(|reason| ("config.jwks", reason))
-}
+/// Keys that are tried on one token. An issuer with several keys names the one in each token (OpenID Connect Core 1.0
+/// §10.1), so that there is more than one only where an issuer does not keep to that.
+const MAX_TRIES: usize = 4;
 
 /// Why a token is not accepted.
 #[derive(Debug)]
@@ -148,6 +57,8 @@ pub enum TokenRefusal {
     WrongAudience,
     /// The user to whom its subject is linked is suspended.
     UserSuspended,
+    /// Its subject is linked to nobody since the user to whom it was linked was suspended or erased.
+    Barred(Reason),
     /// The issuer's keys could not be fetched.
     NoKeys(FetchError),
     /// The store could not be asked.
@@ -238,45 +149,22 @@ struct Claims {
 }
 
 impl Claims {
-    fn scopes(&self) -> Vec<Scope> {
-        let listed: Vec<Scope> = match &self.scp {
-            Some(Value::String(text)) => text.split(' ').filter_map(|scope| scope.parse().ok()).collect(),
-            Some(Value::Array(all)) => all.iter().filter_map(|scope| scope.as_str()?.parse().ok()).collect(),
+    fn scopes(&self) -> BTreeSet<Scope> {
+        let listed = match &self.scp {
+            Some(Value::String(text)) => text.split(' ').collect(),
+            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
-        let mut scopes: Vec<Scope> = self
-            .scope
-            .iter()
-            .flat_map(|text| text.split(' '))
-            .filter_map(|scope| scope.parse().ok())
-            .collect();
-        scopes.extend(listed);
-        scopes.sort_unstable();
-        scopes.dedup();
-        scopes
+        let claimed = self.scope.iter().flat_map(|text| text.split(' '));
+        claimed.chain(listed).filter_map(|scope| scope.parse().ok()).collect()
     }
-}
-
-/// What is known of the keys at an address.
-#[derive(Default)]
-struct Place {
-    fetched: Option<Fetched>,
-    /// The last attempt, where it failed: an issuer that hangs must not hold every one of its tokens for as long.
-    failed: Option<(Instant, FetchError)>,
-}
-
-/// Keys that were fetched.
-struct Fetched {
-    keys: Arc<JwkSet>,
-    at: Instant,
 }
 
 /// Checks tokens.
 #[derive(Clone)]
 pub struct Tokens {
-    client: JwksClient,
+    keys: IssuerKeys,
     lookups: Coalesced<Lookup>,
-    fetched: moka::sync::Cache<(TenantId, String), Arc<tokio::sync::Mutex<Place>>>,
 }
 
 impl Tokens {
@@ -284,10 +172,15 @@ impl Tokens {
     #[must_use]
     pub fn new(client: JwksClient, lookups: Coalesced<Lookup>) -> Self {
         Self {
-            client,
+            keys: IssuerKeys::new(client),
             lookups,
-            fetched: moka::sync::Cache::new(MAX_SETS),
         }
+    }
+
+    /// From which addresses issuers' keys are fetched.
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        self.keys.addresses()
     }
 
     /// Checks a token that claims to belong to a tenant.
@@ -306,37 +199,36 @@ impl Tokens {
             .get(store, tenant_id)
             .await?
             .ok_or(TokenRefusal::UnknownIssuer)?;
-        let mut refusal = TokenRefusal::UnknownIssuer;
-        for provider in tenant.identity_providers().filter(|provider| provider.model.enabled) {
-            let Some(issuer) = provider.issuer.as_ref().filter(|issuer| issuer.issuer == token.issuer) else {
-                continue;
-            };
-            match self.verify(tenant_id, issuer, token).await {
-                Ok(claims) => {
-                    let provider = IdentityProviderId(provider.model.id);
-                    return caller(store, &self.lookups, tenant_id, &tenant, provider, &claims).await;
-                }
-                Err(reason) => refusal = reason,
-            }
-        }
-        Err(refusal)
+        let (provider, issuer) = tenant.issuer(&token.issuer).ok_or(TokenRefusal::UnknownIssuer)?;
+        let claims = self.verify(tenant_id, issuer, token).await?;
+        caller(store, &self.lookups, &tenant, (provider, issuer), &claims).await
     }
 
     async fn verify(&self, tenant: TenantId, issuer: &Issuer, token: &Token<'_>) -> Result<Claims, TokenRefusal> {
         let (algorithm, kid) = (token.algorithm, token.kid.as_deref());
+        let keys = match &issuer.keys {
+            KeySource::Inline(keys) => Arc::clone(keys),
+            KeySource::Remote(from) => {
+                let keys = self
+                    .keys
+                    .get(tenant, from, |keys| candidates(keys, algorithm, kid).next().is_some());
+                keys.await.map_err(TokenRefusal::NoKeys)?
+            }
+        };
+        let candidates: Vec<DecodingKey> = candidates(&keys, algorithm, kid).take(MAX_TRIES + 1).collect();
+        if candidates.len() > MAX_TRIES {
+            return Err(TokenRefusal::Malformed(format!(
+                "more than {MAX_TRIES} keys of its issuer could have signed it; a `kid` in its header must say which one"
+            )));
+        }
         let mut validation = Validation::new(algorithm);
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
         validation.set_issuer(&[&issuer.issuer]);
         validation.set_audience(&issuer.audience);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        let mut keys = self.keys(tenant, &issuer.keys, KEYS_LAST).await?;
-        if candidates(&keys, algorithm, kid).next().is_none() {
-            // The issuer may have new keys.
-            keys = self.keys(tenant, &issuer.keys, ASK_AGAIN_AFTER).await?;
-        }
         let mut refusal = TokenRefusal::BadSignature;
-        for key in candidates(&keys, algorithm, kid) {
+        for key in candidates {
             match decode::<Claims>(token.text, &key, &validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(error) => {
@@ -352,61 +244,17 @@ impl Tokens {
         }
         Err(refusal)
     }
-
-    /// An issuer's keys, fetched again when they are older than that.
-    async fn keys(&self, tenant: TenantId, source: &KeySource, max_age: Duration) -> Result<Arc<JwkSet>, TokenRefusal> {
-        let uri = match source {
-            KeySource::Inline(keys) => return Ok(Arc::clone(keys)),
-            KeySource::At(uri) => uri,
-        };
-        let place = self.fetched.get_with((tenant, uri.clone()), Arc::default);
-        // Held while fetching, so that many requests ask once.
-        let mut place = place.lock().await;
-        if let Some(fetched) = place.fetched.as_ref().filter(|fetched| fetched.at.elapsed() < max_age) {
-            return Ok(Arc::clone(&fetched.keys));
-        }
-        let failed = place.failed.as_ref().filter(|(at, _)| at.elapsed() < ASK_AGAIN_AFTER);
-        let error = if let Some((_, error)) = failed {
-            error.clone()
-        } else {
-            match self.client.fetch(uri).await {
-                Ok(keys) => {
-                    let keys = Arc::new(keys);
-                    *place = Place {
-                        fetched: Some(Fetched {
-                            keys: Arc::clone(&keys),
-                            at: Instant::now(),
-                        }),
-                        failed: None,
-                    };
-                    return Ok(keys);
-                }
-                Err(error) => {
-                    let host = Url::parse(uri).ok().and_then(|uri| uri.host_str().map(str::to_owned));
-                    tracing::warn!(%tenant, host, %error, "the keys of an issuer could not be fetched");
-                    place.failed = Some((Instant::now(), error.clone()));
-                    error
-                }
-            }
-        };
-        // Old keys are better than none, for as long again.
-        match &place.fetched {
-            Some(fetched) if fetched.at.elapsed() < 2 * KEYS_LAST => Ok(Arc::clone(&fetched.keys)),
-            _ => Err(TokenRefusal::NoKeys(error)),
-        }
-    }
 }
 
 /// Who a verified token stands for: the user to whom its subject is linked, else the subject itself.
 async fn caller(
     store: &Store,
     lookups: &Coalesced<Lookup>,
-    tenant_id: TenantId,
     tenant: &Arc<TenantState>,
-    provider: IdentityProviderId,
+    (provider, issuer): (IdentityProviderId, &Issuer),
     claims: &Claims,
 ) -> Result<Caller, TokenRefusal> {
-    let scopes = claims.scopes();
+    let tenant_id = TenantId(tenant.tenant.id);
     let asked = Lookup {
         tenant: tenant_id,
         identity_provider_id: provider,
@@ -417,6 +265,12 @@ async fn caller(
         Some(user) => users::find(store, tenant_id, UserId(user)).await?,
         None => None,
     };
+    let scopes = issuer.grants.limit(&claims.scopes(), user.as_ref());
+    if user.is_none()
+        && let Some(reason) = barred_accounts::find(store, tenant_id, provider, claims.sub.as_str()).await?
+    {
+        return Err(TokenRefusal::Barred(reason));
+    }
     let (actor_id, entity, identity_provider) = match &user {
         Some(user) if !user.active => return Err(TokenRefusal::UserSuspended),
         Some(user) => (user.id.to_string(), entities::user(user, &scopes), None),

@@ -3,13 +3,14 @@
 use aka_entity::user;
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Set,
+    ActiveModelTrait as _, ConnectionTrait as _, DatabaseBackend, EntityTrait as _, IntoActiveModel as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    barred_accounts,
     caller::Permit,
     decision_log,
     ids::{TenantId, UserId},
@@ -234,8 +235,14 @@ impl Change for DeleteUser {
     type Refusal = UserRefusal;
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, UserRefusal> {
-        let user = get(tx, &self.permit, self.id).await?;
+        let mut query = user::Entity::find_by_id((self.permit.tenant().0, self.id.0));
+        if tx.db.get_database_backend() == DatabaseBackend::Postgres {
+            // Until this is committed, no other node links an account to the user.
+            query = query.lock_exclusive();
+        }
+        let user = query.one(tx.db).await?.ok_or(UserRefusal::NoUser)?;
         check(&self.expected, &revision(&user))?;
+        barred_accounts::bar_all_of(tx, self.permit.tenant(), self.id).await?;
         decision_log::erase(tx, self.permit.tenant(), self.id, &user.email).await?;
         let deleted = user::Entity::delete_by_id((self.permit.tenant().0, self.id.0))
             .exec(tx.db)
@@ -255,6 +262,12 @@ impl Change for DeleteUser {
 async fn get(tx: &Tx<'_>, permit: &Permit, id: UserId) -> Result<user::Model, UserRefusal> {
     let user = user::Entity::find_by_id((permit.tenant().0, id.0)).one(tx.db).await?;
     user.ok_or(UserRefusal::NoUser)
+}
+
+/// The roles of a user.
+pub fn role_names(user: &user::Model) -> impl Iterator<Item = &str> {
+    let roles = user.roles.as_array().into_iter().flatten();
+    roles.filter_map(|role| role.as_str())
 }
 
 fn roles(roles: &[RoleName]) -> sea_orm::JsonValue {

@@ -59,6 +59,7 @@ actions! {
     CreateIdentityProvider = "createIdentityProvider" in IdentityProvidersWrite;
     UpdateIdentityProvider = "updateIdentityProvider" in IdentityProvidersWrite;
     DeleteIdentityProvider = "deleteIdentityProvider" in IdentityProvidersWrite;
+    ConfigureTokenIssuer = "configureTokenIssuer" in TokenIssuersWrite;
     ListApiKeys = "listApiKeys" in ApiKeysRead;
     GetApiKey = "getApiKey" in ApiKeysRead;
     GetApiKeyCapabilities = "getApiKeyCapabilities" in ApiKeysRead;

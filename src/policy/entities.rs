@@ -10,6 +10,7 @@ use super::schema::{TYPES, scope_uid, uid};
 use crate::domain::{
     ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
     scopes::Scope,
+    users::role_names,
 };
 
 /// An entity that can be handed to any number of decisions.
@@ -94,14 +95,6 @@ pub fn unknown_user(id: UserId) -> Known {
         ("scopes".to_owned(), texts([])),
     ]);
     Known::new(user_uid(id), attributes, HashSet::new())
-}
-
-fn role_names(user: &user::Model) -> impl Iterator<Item = &str> {
-    user.roles
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|role| role.as_str())
 }
 
 /// The subject of a token that is not linked to a user.

@@ -141,7 +141,7 @@ mod tests {
         let result = VALIDATOR.validate(&policies, ValidationMode::Strict);
         let errors: Vec<_> = result.validation_errors().map(ToString::to_string).collect();
         assert_eq!(errors, Vec::<String>::new());
-        assert_eq!(policies.policies().count(), Scope::ALL.len() + 2);
+        assert_eq!(policies.policies().count(), Scope::ALL.len() + 4);
     }
 
     #[test]

@@ -318,7 +318,7 @@ async fn a_token_of_a_disabled_provider_is_refused(aka: Aka) {
 async fn keys_are_fetched_once_and_kept(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[RSA]).await;
-    let issuer = Issuer::with_keys_at(&acme, server.address()).await;
+    let issuer = Issuer::with_keys_at(&acme, &server.address()).await;
 
     for _ in 0..10 {
         read_users(&acme, &RSA.sign(&issuer.claims("ada", "users:read")))
@@ -332,7 +332,7 @@ async fn keys_are_fetched_once_and_kept(aka: Aka) {
 async fn new_keys_of_an_issuer_are_picked_up(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[RSA]).await;
-    let issuer = Issuer::with_keys_at(&acme, server.address()).await;
+    let issuer = Issuer::with_keys_at(&acme, &server.address()).await;
     let claims = issuer.claims("ada", "users:read");
     read_users(&acme, &RSA.sign(&claims)).await.expect(200);
     read_users(&acme, &NEXT_RSA.sign(&claims))
@@ -358,7 +358,7 @@ async fn new_keys_of_an_issuer_are_picked_up(aka: Aka) {
 async fn an_issuer_whose_keys_cannot_be_fetched_lets_nobody_in(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[RSA]).await;
-    let issuer = Issuer::with_keys_at(&acme, server.address()).await;
+    let issuer = Issuer::with_keys_at(&acme, &server.address()).await;
     drop(server);
 
     let answer = read_users(&acme, &RSA.sign(&issuer.claims("ada", "users:read"))).await;
@@ -440,7 +440,7 @@ async fn a_redirect_is_no_set_of_keys(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[RSA]).await;
     server.answer_with("302 Found");
-    let issuer = Issuer::with_keys_at(&acme, server.address()).await;
+    let issuer = Issuer::with_keys_at(&acme, &server.address()).await;
 
     read_users(&acme, &RSA.sign(&issuer.claims("ada", "users:read")))
         .await

@@ -329,8 +329,8 @@ async fn a_key_made_at_the_command_line_works(server: Aka) {
     let slug = slug.as_str().expect("a slug").to_owned();
 
     for (tenant, scopes, expected) in [
-        (&id, "all", 12),
-        (&slug, "all", 12),
+        (&id, "all", 13),
+        (&slug, "all", 13),
         (&slug, "users:read", 1),
         (&slug, "users:read,identities:write", 2),
     ] {

@@ -282,11 +282,24 @@ async fn a_configuration_that_half_describes_an_issuer_is_refused(aka: Aka) {
     let keys = issuer::jwks(&[issuer::RSA]);
     for config in [
         json!({ "issuer": "https://id.example.com" }),
-        json!({ "issuer": "https://id.example.com", "audience": issuer::AUDIENCE }),
         json!({ "issuer": "https://id.example.com", "jwks": keys }),
         json!({ "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks": { "keys": [] } }),
         json!({ "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks_uri": "file:///etc/passwd" }),
         json!({ "issuer": 5, "audience": issuer::AUDIENCE, "jwks": keys }),
+        json!({ "issuer": "i".repeat(513), "audience": issuer::AUDIENCE, "jwks": keys }),
+        json!({
+            "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks": keys,
+            "jwks_uri": "https://id.example.com/keys",
+        }),
+        json!({ "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks": keys, "scopes": "users:read" }),
+        json!({ "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks": keys, "scopes": ["openid"] }),
+        json!({
+            "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks": keys, "role_scopes": ["users:read"],
+        }),
+        json!({
+            "issuer": "https://id.example.com", "audience": issuer::AUDIENCE, "jwks": keys,
+            "role_scopes": { "": ["users:read"] },
+        }),
     ] {
         let provider = json!({ "name": "Sign-in", "provider_type": "oidc", "config": config });
         acme.post("/v1/identity-providers")

@@ -26,6 +26,7 @@ mod idempotency;
 mod identities;
 mod identity_providers;
 mod isolation;
+mod issuer_discovery;
 mod linking;
 mod nodes;
 mod outages;

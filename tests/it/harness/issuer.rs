@@ -1,8 +1,8 @@
 //! An issuer of tokens: keys, tokens that are right or wrong in one way, and a server that publishes the keys.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -166,7 +166,7 @@ pub fn by_hand(header: &Value, claims: &Value, signature: &[u8]) -> String {
     )
 }
 
-/// A server that publishes keys, for as long as it is held.
+/// A server that publishes keys, for as long as it is held, and what an issuer says of itself.
 pub struct KeyServer {
     address: String,
     published: Arc<Mutex<Published>>,
@@ -176,6 +176,9 @@ pub struct KeyServer {
 struct Published {
     status: &'static str,
     keys: Value,
+    /// At `/.well-known/openid-configuration`.
+    configuration: Value,
+    takes: Duration,
     asked: usize,
 }
 
@@ -183,25 +186,20 @@ impl KeyServer {
     /// Publishes keys.
     pub async fn start(keys: &[SigningKey]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = format!(
-            "http://{}/keys",
-            listener.local_addr().expect("a bound socket has an address")
-        );
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = format!("http://{address}");
         let published = Arc::new(Mutex::new(Published {
             status: "200 OK",
             keys: jwks(keys),
+            configuration: json!({ "issuer": address, "jwks_uri": format!("{address}/keys") }),
+            takes: Duration::ZERO,
             asked: 0,
         }));
         let answered = Arc::clone(&published);
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let (status, body) = {
-                    let mut published = answered.lock().unwrap_or_else(PoisonError::into_inner);
-                    published.asked += 1;
-                    (published.status, published.keys.to_string())
-                };
                 // Whoever goes away without reading gets nothing.
-                let _ = answer(connection, status, &body).await;
+                tokio::spawn(answer(connection, Arc::clone(&answered)));
             }
         });
         Self {
@@ -212,23 +210,47 @@ impl KeyServer {
     }
 
     /// Where the keys are.
-    pub fn address(&self) -> &str {
+    pub fn address(&self) -> String {
+        format!("{}/keys", self.address)
+    }
+
+    /// The issuer that it is, for OpenID Connect Discovery.
+    pub fn issuer(&self) -> &str {
         &self.address
     }
 
     /// Publishes other keys from now on.
     pub fn publish(&self, keys: &[SigningKey]) {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner).keys = jwks(keys);
+        self.publish_set(jwks(keys));
+    }
+
+    /// Publishes any set from now on.
+    pub fn publish_set(&self, set: Value) {
+        self.published().keys = set;
+    }
+
+    /// Says something else of itself from now on.
+    pub fn publish_configuration(&self, configuration: Value) {
+        self.published().configuration = configuration;
     }
 
     /// Answers with another status from now on.
     pub fn answer_with(&self, status: &'static str) {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner).status = status;
+        self.published().status = status;
+    }
+
+    /// Takes its time for each answer from now on.
+    pub fn take(&self, time: Duration) {
+        self.published().takes = time;
     }
 
     /// How often it was asked.
     pub fn asked(&self) -> usize {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner).asked
+        self.published().asked
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -238,7 +260,7 @@ impl Drop for KeyServer {
     }
 }
 
-async fn answer(mut connection: TcpStream, status: &str, body: &str) -> std::io::Result<()> {
+async fn answer(mut connection: TcpStream, published: Arc<Mutex<Published>>) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let read = connection.read_buf(&mut request).await?;
@@ -246,7 +268,18 @@ async fn answer(mut connection: TcpStream, status: &str, body: &str) -> std::io:
             return Ok(());
         }
     }
-    let head = "content-type: application/jwk-set+json\r\nconnection: close";
+    let (status, body, takes) = {
+        let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
+        published.asked += 1;
+        let body = match &request {
+            request if request.starts_with(b"GET /keys ") => &published.keys,
+            request if request.starts_with(b"GET /.well-known/openid-configuration ") => &published.configuration,
+            _ => return Ok(()),
+        };
+        (published.status, body.to_string(), published.takes)
+    };
+    tokio::time::sleep(takes).await;
+    let head = "content-type: application/json\r\nconnection: close";
     let answer = format!(
         "HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()

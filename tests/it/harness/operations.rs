@@ -14,6 +14,7 @@ pub const SCOPES: &[&str] = &[
     "users:write",
     "identity-providers:read",
     "identity-providers:write",
+    "token-issuers:write",
     "api-keys:read",
     "api-keys:write",
     "policies:read",
