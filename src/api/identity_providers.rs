@@ -374,7 +374,8 @@ impl IdentityProvidersApi {
     /// What is absent stays; the type does not change. Needs the scope `identity-providers:write`, or a policy that
     /// permits `updateIdentityProvider`. To change anything of a provider as an issuer of bearer tokens, or to enable an
     /// issuer, also needs `token-issuers:write`, and the caller must have every scope that the issuer's tokens may have: no
-    /// policy replaces this. `config.scopes` and `config.role_scopes` stay as they are where they are left out.
+    /// policy replaces this. The `scopes` and `role_scopes` in the `config` of an issuer stay as they are where they are left
+    /// out; `null` sets `scopes` to the default, and removes `role_scopes`.
     #[oai(
         path = "/v1/identity-providers/:id",
         method = "put",

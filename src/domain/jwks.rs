@@ -24,9 +24,9 @@ const MAX_KEYS: usize = 50;
 /// The bits that the modulus of an RSA key may have. Shorter ones can be broken (RFC 7518 §3.3); longer ones take long to
 /// verify with, and nobody needs them.
 const RSA_MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
-/// The bits that the exponent of an RSA key may have. Nearly all keys have 65,537; the time that it takes to verify a
-/// signature grows with the length.
-const MAX_RSA_EXPONENT_BITS: usize = 32;
+/// The bits that the exponent of an RSA key may have: those of 65,537, which nearly all keys have. The time that it takes to
+/// verify a signature grows with the length.
+const MAX_RSA_EXPONENT_BITS: usize = 17;
 
 /// What is to be done with keys of a set that are too weak or too expensive to verify with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

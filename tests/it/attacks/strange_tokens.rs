@@ -31,8 +31,6 @@ fn rsa_key(kid: &str, bits: usize, exponent: &str) -> Value {
 
 /// 65,537, which nearly all keys have.
 const USUAL: &str = "AQAB";
-/// 2^32 - 1, the most that is accepted.
-const LONGEST: &str = "_____w";
 
 /// The configuration of an issuer with these keys.
 fn config(keys: &[Value]) -> Value {
@@ -66,7 +64,8 @@ async fn keys_that_take_long_to_verify_with_are_refused(aka: Aka) {
         rsa_key("long", 4104, USUAL),
         rsa_key("short", 1024, USUAL),
         rsa_key("short", 2047, USUAL),
-        // 2^32 + 1, 2^255 - 1, one and none at all.
+        // 2^17 + 1, 2^32 + 1, 2^255 - 1 and one.
+        rsa_key("exponent", 2048, "AgAB"),
         rsa_key("exponent", 2048, "AQAAAAE"),
         rsa_key("exponent", 2048, &BASE64_URL_SAFE_NO_PAD.encode([0x7f; 32])),
         rsa_key("exponent", 2048, "AQ"),
@@ -81,7 +80,7 @@ async fn keys_that_take_long_to_verify_with_are_refused(aka: Aka) {
         .refused(400, "invalid_input");
     let good = [
         rsa_key("a", 2048, USUAL),
-        rsa_key("b", 4096, LONGEST),
+        rsa_key("b", 4096, USUAL),
         rsa_key("c", 3072, "Aw"),
     ];
     create(&acme, &config(&good)).await.expect(201);
@@ -103,9 +102,7 @@ async fn keys_that_take_long_to_verify_with_are_left_out_where_they_are_fetched(
 
 async fn few_keys_are_tried_on_one_token(aka: Aka) {
     let acme = aka.tenant().await;
-    let mut keys: Vec<Value> = (0..8)
-        .map(|number| rsa_key(&number.to_string(), 4096, LONGEST))
-        .collect();
+    let mut keys: Vec<Value> = (0..8).map(|number| rsa_key(&number.to_string(), 4096, USUAL)).collect();
     keys.push(RSA.jwk());
     let config = config(&keys);
     create(&acme, &config).await.expect(201);
@@ -126,13 +123,13 @@ async fn few_keys_are_tried_on_one_token(aka: Aka) {
 
 async fn a_flood_of_tokens_of_strangers_delays_nobody(aka: Aka) {
     /// As many as one token may be tried with.
-    const KEYS: usize = 4;
+    const KEYS: usize = 2;
     /// Clients that flood the server.
     const CLIENTS: usize = 8;
     let aka = Aka::alone(aka.store()).await;
     let (attacker, bystander) = (aka.tenant().await, aka.tenant().await);
     let keys: Vec<Value> = (0..KEYS)
-        .map(|number| rsa_key(&number.to_string(), 4096, LONGEST))
+        .map(|number| rsa_key(&number.to_string(), 4096, USUAL))
         .collect();
     let config = config(&keys);
     create(&attacker, &config).await.expect(201);
@@ -168,7 +165,7 @@ async fn a_slow_issuer_does_not_delay_tokens_with_known_keys(aka: Aka) {
     let strange = tokio::spawn(async move { read_users(&eve, &token).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(server.asked() > 1, "the issuer is being asked");
-    for _ in 0..10 {
+    for _ in 0..5 {
         let began = Instant::now();
         read_users(&acme, &RSA.sign(&claims)).await.expect(200);
         assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());

@@ -136,9 +136,26 @@ async fn scopes_that_give_rights_are_granted_only_where_they_are_named(aka: Aka)
     let key = json!({ "name": "mine", "scopes": ["users:read"] });
     by_token.post("/v1/api-keys").json(&key).await.refused(403, "forbidden");
 
-    let named = json!({ "config": with(config, "scopes", json!(["api-keys:write", "users:read"])) });
-    acme.put(path(made.id())).json(named).await.expect(200);
-    by_token.post("/v1/api-keys").json(&key).await.expect(201);
+    let named = json!(["users:read", "api-keys:write"]);
+    for (scopes, expected) in [
+        (Some(named.clone()), &named),
+        // What is granted stays where it is left out.
+        (None, &named),
+        (Some(Value::Null), &granted),
+    ] {
+        let mut config = config.clone();
+        if let Some(scopes) = scopes {
+            config["scopes"] = scopes;
+        }
+        let changed = acme
+            .put(path(made.id()))
+            .json(json!({ "config": config }))
+            .await
+            .expect(200);
+        assert_eq!(&changed["config"]["scopes"], expected);
+        let status = if expected == &named { 201 } else { 403 };
+        assert_eq!(by_token.post("/v1/api-keys").json(&key).await.status, status);
+    }
 }
 
 async fn who_manages_providers_changes_no_issuer(aka: Aka) {
