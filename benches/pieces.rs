@@ -17,13 +17,13 @@ use aka::{
     api::identities::UserIdentity,
     domain::{
         api_keys::RawKey,
-        ids::{ApiKeyId, IdentityProviderId, PolicyId, PolicyRuleId},
+        ids::{ApiKeyId, IdentityProviderId},
         scopes::Scope,
     },
     policy::{
         Action, Query, decide,
         entities::{Known, api_key, identity_provider_uid, unknown_user},
-        rules::{Level, Rule, RuleSet, mark, parse_rule, stored_rule},
+        rules::{Level, Rule, RuleSet, check_rule, parse_rule},
         schema::{SCHEMA, action_entity},
     },
     root_key::{RootKey, Source},
@@ -77,16 +77,20 @@ fn rule_text(number: usize) -> String {
 fn rows(size: usize) -> Vec<policy_rule::Model> {
     let row = |number: usize| {
         let text = rule_text(number);
-        parse_rule(&text).expect("a rule of this benchmark");
+        let rule = check_rule(&text).expect("a rule of this benchmark");
         policy_rule::Model {
             tenant_id: Uuid::nil(),
             id: Uuid::from_u128(number as u128),
             policy_id: Uuid::nil(),
             ordinal: 0,
-            checked: mark(&text).to_vec(),
+            checked: rule.mark().to_vec(),
             policy_text: text,
             notice: None,
             created_at: 0,
+            outline: rule.outline,
+            bytes: 0,
+            nodes: i64::try_from(rule.weight.nodes).expect("a small rule"),
+            cost: i64::try_from(rule.weight.cost).expect("a cheap rule"),
         }
     };
     (0..size).map(row).collect()
@@ -97,14 +101,14 @@ fn texts(rows: &[policy_rule::Model]) -> String {
 }
 
 fn rules(rows: &[policy_rule::Model]) -> RuleSet {
-    let rules = rows.iter().map(|row| {
-        let rule = stored_rule(row).expect("a rule that was checked");
-        Rule::of_tenant(&rule, PolicyRuleId(row.id), PolicyId(row.policy_id), None)
-    });
-    RuleSet::new(&[Level {
+    let rules = rows
+        .iter()
+        .map(|row| Rule::of_tenant(row).expect("a rule that was checked"));
+    let level = Level {
         priority: Some(0),
         rules: rules.collect(),
-    }])
+    };
+    RuleSet::new(&[level]).expect("their ids are their own")
 }
 
 /// What comes with a request to link an account.

@@ -13,6 +13,7 @@ pub mod cross_origin;
 pub mod demo;
 pub mod domain;
 pub mod policy;
+pub mod pool;
 pub mod request_id;
 pub mod root_key;
 pub mod server;

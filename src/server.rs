@@ -42,6 +42,7 @@ use crate::{
         api_keys::ApiKeys, decision_log::DecisionLog, idempotency, jwks_client::JwksClient, tenant_state::Tenants,
         tokens::Tokens,
     },
+    pool::Pool,
     request_id::{REQUEST_ID, RequestId},
     root_key::Source,
     store::{Coalesced, DatabaseUrl, Store, StoreError},
@@ -68,7 +69,7 @@ impl Server {
     ///
     /// Where the store cannot be opened, with its root key.
     pub async fn open(url: &DatabaseUrl, root_key: &Source, jwks_allow_private: bool) -> Result<Self, StoreError> {
-        let tenants = Tenants::default();
+        let tenants = Tenants::new(Pool::start());
         let store = Store::open(url, root_key, tenants.on_new_version()).await?;
         let client = JwksClient::new(jwks_allow_private).map_err(|error| StoreError::Fault(error.to_string()))?;
         let lookups = Coalesced::new(&store);

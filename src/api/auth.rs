@@ -31,6 +31,7 @@ use crate::{
         tokens::Token,
     },
     policy::Action,
+    pool::Job,
     request_id::RequestId,
     store::{Change, Store, StoreError},
 };
@@ -168,6 +169,59 @@ impl<'a> Caller<'a> {
             Err(NotNow::Refused(refusal)) => Err(Unwritten::Refused(refusal)),
             Err(NotNow::Unanswerable(error)) => Err(Unwritten::Failed(error)),
         }
+    }
+
+    /// Whether the answer of a change is kept with it, because the request has an `Idempotency-Key`.
+    #[must_use]
+    pub const fn keeps_answer(&self) -> bool {
+        self.idempotency_key.is_some()
+    }
+
+    /// The same where making the answer is expensive: it is a part of a job, unless it must be kept with the change.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::write`].
+    pub async fn write_large<C: Change, A: IntoResponse + Send + 'static>(
+        &self,
+        job: &Job,
+        change: C,
+        answer: impl Fn(C::Done) -> Result<A, Error> + Send + Sync + 'static,
+    ) -> Result<Once<A>, Unwritten<C::Refusal>> {
+        if self.idempotency_key.is_some() {
+            return self.write(change, answer).await;
+        }
+        let done = self.store().write(change).await.map_err(Unwritten::Refused)?;
+        let answer = job.run(move || answer(done)).await;
+        let answer = answer.map_err(Error::from).and_then(|answer| answer);
+        answer.map(Once::Now).map_err(Unwritten::Failed)
+    }
+
+    /// Makes an answer of so many rules: of a few at once, of many in the pool for expensive work.
+    ///
+    /// # Errors
+    ///
+    /// Those of the pool.
+    pub async fn show<T: Send + 'static>(
+        &self,
+        rules: usize,
+        answer: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        /// A rule takes some microseconds.
+        const FEW: usize = 50;
+        if rules <= FEW {
+            return Ok(answer());
+        }
+        self.job()?.run(answer).await
+    }
+
+    /// Admits a job in the pool for expensive work. To be asked for when policy has permitted the work.
+    ///
+    /// # Errors
+    ///
+    /// Where the tenant has too many already.
+    pub fn job(&self) -> Result<Job, StoreError> {
+        self.tenant().pool.admit(self.tenant_id())
     }
 
     /// Asks policy. A no is taken down in the decision log.

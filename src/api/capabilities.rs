@@ -10,7 +10,6 @@ use super::{
     body::Answer,
     error::{ALWAYS, E404, Error, Failure},
     params::Path,
-    policies::aside,
     policy_rules::EffectName,
 };
 use crate::{
@@ -202,12 +201,10 @@ impl CapabilitiesApi {
         let capabilities = if reason.is_some() {
             nothing()
         } else {
-            let tenant = caller.tenant().clone();
-            aside(move || {
-                let capabilities = evaluation::capabilities(&tenant, &key);
-                Ok(capabilities.into_iter().map(Capability::from).collect())
-            })
-            .await?
+            let job = caller.job()?;
+            let capabilities = evaluation::capabilities(&job, caller.tenant(), &key).await?;
+            job.run(move || capabilities.into_iter().map(Capability::from).collect())
+                .await?
         };
         Ok(Answer(ApiKeyCapabilities {
             id: id.0,

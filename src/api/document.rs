@@ -459,7 +459,9 @@ fn conflicts_of(operation: &str) -> &'static [ErrorCode] {
         "createIdentityProvider" | "updateIdentityProvider" => &[ErrorCode::IdentityProviderAlreadyExists],
         "deleteIdentityProvider" => &[ErrorCode::IdentityProviderInUse],
         "rotateApiKey" => &[ErrorCode::ApiKeyEnded, ErrorCode::ApiKeyRotated],
-        "createPolicy" | "updatePolicy" | "createPolicyRule" => &[ErrorCode::TooManyRules],
+        "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule" | "previewPolicies" => {
+            &[ErrorCode::TooManyRules]
+        }
         _ => &[],
     }
 }

@@ -21,6 +21,9 @@ use crate::{
         caller,
         identity_providers::{IdentityProviderRefusal, MAX_CONFIG_BYTES},
         policies::PolicyRefusal,
+        preview::PreviewRefusal,
+        rule_checks::RuleRefusal,
+        rule_limits::Excess,
         tenants::TenantRefusal,
         tokens::TokenRefusal,
         users::UserRefusal,
@@ -166,9 +169,8 @@ pub enum Error {
     ApiKeyRotated,
     PreconditionFailed,
     IdempotencyKeyReused,
-    TooManyRules {
-        max: u64,
-    },
+    /// More rules than there may be, or rules that weigh more.
+    TooManyRules(Excess),
     BodyTimedOut,
     PayloadTooLarge {
         max_bytes: usize,
@@ -218,6 +220,18 @@ impl Error {
         }
     }
 
+    /// An error for a field with Cedar text.
+    #[must_use]
+    pub fn rule(field: impl Into<Cow<'static, str>>, refusal: RuleRefusal) -> Self {
+        match refusal {
+            RuleRefusal::Invalid(error) => Self::InvalidRule {
+                field: field.into(),
+                error,
+            },
+            RuleRefusal::Store(error) => error.into(),
+        }
+    }
+
     /// An error for something that the tenant does not have.
     #[must_use]
     pub const fn not_found(resource: &'static str) -> Self {
@@ -244,7 +258,7 @@ impl Error {
             | Self::IdentityProviderInUse { .. }
             | Self::ApiKeyEnded
             | Self::ApiKeyRotated
-            | Self::TooManyRules { .. } => StatusCode::CONFLICT,
+            | Self::TooManyRules(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -281,7 +295,7 @@ impl Error {
             Self::ApiKeyRotated => ErrorCode::ApiKeyRotated,
             Self::PreconditionFailed => ErrorCode::PreconditionFailed,
             Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
-            Self::TooManyRules { .. } => ErrorCode::TooManyRules,
+            Self::TooManyRules(_) => ErrorCode::TooManyRules,
             Self::BodyTimedOut => ErrorCode::BodyTimedOut,
             Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::UnsupportedMediaType { .. } => ErrorCode::UnsupportedMediaType,
@@ -374,7 +388,9 @@ impl Error {
                 Send a new key with a new request, and the same one only with the same."
                     .into()
             }
-            Self::TooManyRules { max } => format!("There may be {max} rules here at most. Remove some first."),
+            Self::TooManyRules(Excess { what, max, found, .. }) => {
+                format!("The limit is {max} {what}; with this request there would be {found}. Remove some first.")
+            }
             Self::BodyTimedOut => {
                 "The body did not arrive in time, or is shorter than its Content-Length says. Nothing \
                 was changed; send the request again."
@@ -393,7 +409,9 @@ impl Error {
                     "The tenant has reached its limit of {limit}. Try again in a second, with fewer requests at a time."
                 )
             }
-            Self::Overloaded => "Too many changes are waiting to be written. Try again in a second.".into(),
+            Self::Overloaded => {
+                "The server is full: too many changes or expensive requests are waiting. Try again in a second.".into()
+            }
             Self::IssuerUnavailable { .. } => {
                 "The keys of the token's issuer cannot be fetched at the moment, so that the token cannot be checked."
                     .into()
@@ -434,7 +452,9 @@ impl Error {
             Self::IdentityAlreadyLinked { details } => Value::Object(details.clone()),
             Self::IdentityProviderAlreadyExists { field } => json!({ "field": field }),
             Self::IdentityProviderInUse { linked } => json!({ "linked_identities": linked }),
-            Self::TooManyRules { max } => json!({ "max": max }),
+            Self::TooManyRules(Excess { limit, max, found, .. }) => {
+                json!({ "limit": limit, "max": max, "found": found })
+            }
             Self::TooManyRequests { limit } => json!({ "limit": limit }),
             Self::PayloadTooLarge { max_bytes } => json!({ "max_bytes": max_bytes }),
             Self::UnsupportedMediaType { found } => json!({ "found": found }),
@@ -738,10 +758,19 @@ impl From<PolicyRefusal> for Error {
         match refusal {
             PolicyRefusal::NoPolicy => Self::not_found("policy"),
             PolicyRefusal::NoRule => Self::not_found("policy_rule"),
-            PolicyRefusal::TooManyRules(max) => Self::TooManyRules { max },
+            PolicyRefusal::TooManyRules(excess) => Self::TooManyRules(excess),
             PolicyRefusal::Changed => Self::PreconditionFailed,
             PolicyRefusal::NotAnOrder { reason } => Self::field(In::Body, "ids", reason),
             PolicyRefusal::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PreviewRefusal> for Error {
+    fn from(refusal: PreviewRefusal) -> Self {
+        match refusal {
+            PreviewRefusal::TooManyRules(excess) => Self::TooManyRules(excess),
+            PreviewRefusal::Store(error) => error.into(),
         }
     }
 }

@@ -112,7 +112,8 @@ impl ErrorCode {
                 400,
                 "A text is not a rule in Cedar, or does not go together with the schema.",
                 "It does not parse, names an action or an attribute that there is not, has more than one statement where \
-                 one is expected, or is a template.",
+                 one is expected, is a template, or evaluating it could cost too much: then `details.reason` has the cost \
+                 and the limit.",
                 "`details.line` and `details.column` say where, `details.help` often how to mend it. The schema is at \
                  `GET /v1/policies/schema`; `aka policy test` tries rules before they reach a server.",
             ),
@@ -207,9 +208,13 @@ impl ErrorCode {
             ),
             Self::TooManyRules => (
                 409,
-                "There would be more rules than a policy or a tenant may have.",
-                "What is decided on every request has an end. `details.max` is the limit.",
-                "Remove rules, or make one of many: test membership in a set, role or group.",
+                "There would be more rules than a policy or a tenant may have, or rules that are too large or too expensive \
+                 together.",
+                "The rules of a tenant are limited, because each request checks them: in their number, in the bytes of their \
+                 texts, in the nodes of their syntax trees, and in what evaluating all of them can cost. `details.limit` \
+                 names the limit, `details.max` is the limit, and `details.found` what there would be.",
+                "Remove rules, or make one of many: test membership in a set, role or group. Shorten patterns: comparing a \
+                 text with one costs the product of their lengths.",
             ),
             Self::PreconditionFailed => (
                 412,
@@ -257,8 +262,8 @@ impl ErrorCode {
             ),
             Self::Overloaded => (
                 503,
-                "More changes are waiting than the server takes in.",
-                "Changes come faster than the database commits them.",
+                "The server is full: too many changes or expensive requests are waiting.",
+                "Changes come faster than the database commits them, or many tenants check or preview rules at a time.",
                 "Send the request again after the seconds in `Retry-After`, and fewer at a time.",
             ),
             Self::IssuerUnavailable => (

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     demo,
+    domain::rule_limits::Excess,
     policy::{Action, DecidedAt, Decision, Verdict, rules::RuleError},
 };
 
@@ -265,7 +266,14 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
         }
         ("409", "deleteIdentityProvider") => Error::IdentityProviderInUse { linked: 3 },
         ("409", "rotateApiKey") => Error::ApiKeyEnded,
-        ("409", "createPolicy" | "updatePolicy" | "createPolicyRule") => Error::TooManyRules { max: 1000 },
+        ("409", "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule" | "previewPolicies") => {
+            Error::TooManyRules(Excess {
+                limit: "rules_of_policy",
+                what: "rules in a policy",
+                max: 1_000,
+                found: 1_001,
+            })
+        }
         ("412", _) => Error::PreconditionFailed,
         ("422", _) => Error::IdempotencyKeyReused,
         ("413", _) => Error::PayloadTooLarge {

@@ -20,18 +20,23 @@ use crate::{
     domain::{
         caller::On,
         ids::{PolicyId, PolicyRuleId},
-        policies::{self, CreatePolicy, DeletePolicy, MAX_RULES_PER_POLICY, NewRule, ReorderPolicies, UpdatePolicy},
+        policies,
+        policy_changes::{CreatePolicy, DeletePolicy, NewRule, ReorderPolicies, UpdatePolicy},
+        rule_checks::check_set,
         text::{Description, Name},
     },
     policy::{
         Action,
-        rules::{MAX_RULE_BYTES, parse_rules, stored_rule},
+        rules::{CheckedRule, parse_text},
         statement::Statement,
     },
+    pool::Job,
 };
 
 /// The greatest distance of a priority from 0.
 pub(super) const MAX_PRIORITY: i32 = 1_000_000;
+/// Rules that are exported before it is another tenant's turn: some milliseconds of work.
+const EXPORTED_AT_A_TIME: usize = 50;
 
 /// A named set of Cedar rules.
 ///
@@ -77,10 +82,10 @@ impl TryFrom<(policy::Model, Vec<policy_rule::Model>)> for Policy {
 }
 
 impl Policy {
-    /// A policy with its state. Of one with a thousand rules that takes milliseconds, in which no other request waits.
+    /// A policy with its state. Of one with a thousand rules that takes milliseconds.
     fn with_etag(policy: (policy::Model, Vec<policy_rule::Model>)) -> Result<(Answer<Self>, String), Error> {
         let etag = etag(&policies::revision(&policy.0, &policy.1));
-        tokio::task::block_in_place(|| Ok((Answer(Self::try_from(policy)?), etag)))
+        Ok((Answer(Self::try_from(policy)?), etag))
     }
 
     /// The answer of a policy with its state.
@@ -161,49 +166,19 @@ impl PolicyCreate {
     }
 }
 
-fn too_long(statement: &str) -> Option<String> {
-    (statement.len() > MAX_RULE_BYTES).then(|| {
-        format!(
-            "has a statement of {} bytes; {MAX_RULE_BYTES} is the most",
-            statement.len()
-        )
-    })
-}
-
 /// The rules of a set of statements.
-fn split(set: &str) -> Result<Vec<NewRule>, Error> {
+async fn split(job: &Job, set: Option<String>) -> Result<Option<Vec<NewRule>>, Error> {
     const FIELD: &str = "cedar_policy_set";
-    let rules = parse_rules(set).map_err(|error| Error::InvalidRule {
-        field: FIELD.into(),
-        error,
-    })?;
-    if rules.len() as u64 > MAX_RULES_PER_POLICY {
-        let reason = format!("has {} statements; {MAX_RULES_PER_POLICY} is the most", rules.len());
-        return Err(Error::field(In::Body, FIELD, reason));
-    }
-    let rule = |rule: &cedar_policy::Policy| {
-        // Cedar keeps the text of what it has parsed from a text.
-        let policy_text = rule.to_cedar().unwrap_or_else(|| rule.to_string());
-        match too_long(&policy_text) {
-            Some(reason) => Err(Error::field(In::Body, FIELD, reason)),
-            None => Ok(NewRule {
-                id: PolicyRuleId::new(),
-                policy_text,
-                notice: None,
-            }),
-        }
+    let Some(set) = set else { return Ok(None) };
+    let rules = check_set(job, set)
+        .await
+        .map_err(|refusal| Error::rule(FIELD, refusal))?;
+    let new = |rule: CheckedRule| NewRule {
+        id: PolicyRuleId::new(),
+        rule,
+        notice: None,
     };
-    rules.iter().map(rule).collect()
-}
-
-/// Does what takes milliseconds, such as parsing a thousand rules, where no other request waits for it.
-pub(super) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::Internal {
-        reason: error.to_string(),
-    })?
+    Ok(Some(rules.into_iter().map(new).collect()))
 }
 
 /// A rule as it is exported: its statement, with its notice.
@@ -211,7 +186,7 @@ fn exported(rule: &policy_rule::Model) -> Result<String, Error> {
     let Some(notice) = &rule.notice else {
         return Ok(rule.policy_text.clone());
     };
-    let parsed = stored_rule(rule).map_err(|error| Error::Internal {
+    let parsed = parse_text(&rule.policy_text).map_err(|error| Error::Internal {
         reason: format!("the stored rule {} cannot be read: {error}", rule.id),
     })?;
     let mut statement = Statement::of(&parsed, &rule.policy_text);
@@ -244,7 +219,9 @@ impl PoliciesApi {
         let wanted = list.wanted(limit, cursor)?;
         caller.may(Action::ListPolicies, On::Tenant).await?;
         let rows = policies::list(caller.store(), tenant, wanted.after, wanted.to_read()).await?;
-        let rows = aside(move || rows.into_iter().map(Policy::try_from).collect::<Result<Vec<_>, _>>()).await?;
+        let rules = rows.iter().map(|(_, rules)| rules.len()).sum();
+        let convert = move || rows.into_iter().map(Policy::try_from).collect::<Result<Vec<_>, _>>();
+        let rows = caller.show(rules, convert).await??;
         Ok(Answer(list.page(&wanted, rows, |policy| policy.id.0, |policy| policy)))
     }
 
@@ -272,8 +249,9 @@ impl PoliciesApi {
             cedar_policy_set,
             ..
         } = new;
-        let rules = aside(move || cedar_policy_set.as_deref().map_or(Ok(Vec::new()), split)).await?;
         let permit = caller.may(Action::CreatePolicy, On::Tenant).await?;
+        let job = caller.job()?;
+        let rules = split(&job, cedar_policy_set).await?.unwrap_or_default();
         let id = PolicyId::new();
         let enabled = enabled.unwrap_or(true);
         let change = CreatePolicy {
@@ -289,7 +267,7 @@ impl PoliciesApi {
             let (policy, etag) = Policy::with_etag(policy)?;
             Ok(CreatedTagged::Created(policy, format!("/v1/policies/{id}"), etag))
         };
-        Ok(caller.write(change, answer).await?)
+        Ok(caller.write_large(&job, change, answer).await?)
     }
 
     /// Get a policy
@@ -307,7 +285,8 @@ impl PoliciesApi {
     ) -> Result<Tagged<Policy>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetPolicy, On::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
-        Ok(Policy::tagged(policy.ok_or(Error::not_found("policy"))?)?)
+        let policy = policy.ok_or(Error::not_found("policy"))?;
+        Ok(caller.show(policy.1.len(), move || Policy::tagged(policy)).await??)
     }
 
     /// Delete a policy
@@ -366,13 +345,14 @@ impl PoliciesApi {
             cedar_policy_set,
         } = body.0;
         let priority = priority.map(PolicyCreate::priority).transpose()?;
-        let rules = aside(move || cedar_policy_set.as_deref().map(split).transpose()).await?;
         let description = match description {
             MaybeUndefined::Undefined => None,
             MaybeUndefined::Null => Some(None),
             MaybeUndefined::Value(description) => Some(Some(description)),
         };
         let permit = caller.may(Action::UpdatePolicy, On::Policy(id)).await?;
+        let job = caller.job()?;
+        let rules = split(&job, cedar_policy_set).await?;
         let change = UpdatePolicy {
             permit,
             id,
@@ -382,8 +362,18 @@ impl PoliciesApi {
             enabled,
             priority,
             rules,
+            reads_rules: caller.keeps_answer(),
         };
-        Ok(caller.write(change, Policy::tagged).await?)
+        if caller.keeps_answer() {
+            let answer = |(policy, rules): (_, Option<_>)| Policy::tagged((policy, rules.unwrap_or_default()));
+            return Ok(caller.write(change, answer).await?);
+        }
+        let (policy, rules) = caller.store().write(change).await?;
+        let rules = match rules {
+            Some(rules) => rules,
+            None => policies::all_rules(caller.store(), caller.tenant_id(), id).await?,
+        };
+        Ok(Once::Now(job.run(move || Policy::tagged((policy, rules))).await??))
     }
 
     /// Put the policies into an order
@@ -426,9 +416,14 @@ impl PoliciesApi {
         caller.may(Action::ExportPolicy, On::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
         let (_, rules) = policy.ok_or(Error::not_found("policy"))?;
-        let cedar_policy_set = aside(move || rules.iter().map(exported).collect::<Result<Vec<_>, _>>())
-            .await?
-            .join("\n\n");
-        Ok(Answer(PolicyExport { cedar_policy_set }))
+        let (job, mut rules, mut statements) = (caller.job()?, rules.into_iter(), Vec::new());
+        while !rules.as_slice().is_empty() {
+            let some: Vec<_> = rules.by_ref().take(EXPORTED_AT_A_TIME).collect();
+            let some = job.run(move || some.iter().map(exported).collect::<Result<Vec<_>, _>>());
+            statements.extend(some.await??);
+        }
+        Ok(Answer(PolicyExport {
+            cedar_policy_set: statements.join("\n\n"),
+        }))
     }
 }

@@ -10,8 +10,8 @@ use super::{
     auth::Caller,
     body::{Answer, Body, MAX_POLICY_BODY_BYTES},
     decision_log::ActorTypeName,
-    error::{E404, Error, Failure, In, WITH_BODY},
-    policies::{MAX_PRIORITY, aside},
+    error::{E404, E409, Error, Failure, In, WITH_BODY},
+    policies::MAX_PRIORITY,
     policy_evaluation::{DecisionKind, PolicyEvaluation},
 };
 use crate::{
@@ -21,11 +21,10 @@ use crate::{
         ids::{PolicyId, PolicyRuleId},
         policies,
         preview::{self, Candidate, Changed, Preview, Source},
+        rule_checks::check_set,
     },
-    policy::{
-        Action,
-        rules::{Rule, parse_rules, stored_rule},
-    },
+    policy::{Action, rules::Rule},
+    pool::Job,
 };
 
 /// Decisions that are looked at where the caller does not say.
@@ -34,6 +33,8 @@ const DEFAULT_LAST: u32 = 100;
 const MAX_LAST: u32 = 1_000;
 /// Things that are named at most.
 const MAX_NAMED: usize = 100;
+/// Stored rules that are read before it is another tenant's turn: some milliseconds of work.
+const READ_AT_A_TIME: usize = 50;
 
 /// A policy that might be.
 #[derive(Debug, Object, Deserialize)]
@@ -231,28 +232,21 @@ impl From<Preview> for PolicyPreview {
     }
 }
 
-/// A policy of a request, checked: its priority and its rules. None: it is not in force.
-fn checked_policy(policy: &CandidatePolicy, within: &str, number: usize) -> Result<Option<(i32, Vec<Rule>)>, Error> {
-    let member = |name: &str| format!("{within}[{number}].{name}");
-    let priority = policy.priority.unwrap_or_default();
-    if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority) {
-        let reason = format!("must be from -{MAX_PRIORITY} to {MAX_PRIORITY}");
-        return Err(Error::field(In::Body, member("priority"), reason));
+/// The rules of policies of a request, checked, each with its priority. Those of a policy that is not to be in force are
+/// checked, too, and left out.
+async fn all_checked(job: &Job, policies: Vec<CandidatePolicy>, within: &str) -> Result<Vec<(i32, Vec<Rule>)>, Error> {
+    let mut checked = Vec::new();
+    for (number, policy) in policies.into_iter().enumerate() {
+        let rules = check_set(job, policy.cedar_policy_set).await;
+        let rules = rules.map_err(|refusal| Error::rule(format!("{within}[{number}].cedar_policy_set"), refusal))?;
+        let id = |place: usize| format!("{within}/{number}/{place}");
+        let rules = rules.iter().enumerate();
+        let rules = rules.map(|(place, rule)| Rule::candidate(&rule.statement, rule.weight, &id(place)));
+        if policy.enabled.unwrap_or(true) {
+            checked.push((policy.priority.unwrap_or_default(), rules.collect()));
+        }
     }
-    let rules = parse_rules(&policy.cedar_policy_set).map_err(|error| Error::InvalidRule {
-        field: member("cedar_policy_set").into(),
-        error,
-    })?;
-    let rules = rules.iter().enumerate();
-    let rules = rules.map(|(place, rule)| Rule::candidate(rule, &format!("{within}/{number}/{place}")));
-    Ok(policy.enabled.unwrap_or(true).then(|| (priority, rules.collect())))
-}
-
-/// Policies of a request, checked.
-fn all_checked(policies: &[CandidatePolicy], within: &str) -> Result<Vec<(i32, Vec<Rule>)>, Error> {
-    let checked = policies.iter().enumerate();
-    let checked = checked.map(|(number, policy)| checked_policy(policy, within, number));
-    Ok(checked.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    Ok(checked)
 }
 
 impl PolicyChange {
@@ -282,6 +276,15 @@ impl PolicyChange {
                 ));
             }
         }
+        for (within, policies) in [("policies", &self.policies), ("with", &self.with)] {
+            for (number, policy) in policies.iter().flatten().enumerate() {
+                let priority = policy.priority.unwrap_or_default();
+                if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority) {
+                    let reason = format!("must be from -{MAX_PRIORITY} to {MAX_PRIORITY}");
+                    return Err(Error::field(In::Body, format!("{within}[{number}].priority"), reason));
+                }
+            }
+        }
         if !(1..=MAX_LAST).contains(&self.last.unwrap_or(DEFAULT_LAST)) {
             return Err(Error::field(In::Body, "last", format!("must be from 1 to {MAX_LAST}")));
         }
@@ -289,10 +292,17 @@ impl PolicyChange {
     }
 
     /// The rules as the change would leave them.
-    async fn candidate(mut self, caller: &Caller<'_>, with: Vec<(i32, Vec<Rule>)>) -> Result<Candidate, Error> {
+    async fn candidate(mut self, caller: &Caller<'_>, job: &Job) -> Result<Candidate, Error> {
         let (store, tenant) = (caller.store(), caller.tenant_id());
+        let keeps = self.policies.is_none();
+        let with = match (self.policies.take(), self.with.take()) {
+            (Some(policies), _) => all_checked(job, policies, "policies").await?,
+            (None, Some(with)) => all_checked(job, with, "with").await?,
+            (None, None) => Vec::new(),
+        };
         let mut candidate = Candidate {
-            keeps: self.policies.is_none(),
+            keeps,
+            with_policies: Vec::new(),
             without_policies: self.without_policy_ids.take().unwrap_or_default(),
             without_rules: self.without_rule_ids.take().unwrap_or_default(),
             with,
@@ -305,14 +315,13 @@ impl PolicyChange {
             let found = policies::find_rule_of_any(store, tenant, *id).await?;
             found.ok_or(Error::not_found("policy_rule"))?;
         }
-        let mut enabled = Vec::new();
         for id in self.with_policy_ids.take().unwrap_or_default() {
             let (policy, rules) = policies::find(store, tenant, id)
                 .await?
                 .ok_or(Error::not_found("policy"))?;
-            if !policy.enabled && !enabled.contains(&id) {
-                enabled.push(id);
-                candidate.with.push((policy.priority, stored(rules, id).await?));
+            if !policy.enabled && !candidate.with_policies.contains(&id) {
+                candidate.with_policies.push(id);
+                candidate.with.push((policy.priority, stored(job, rules).await?));
             }
         }
         Ok(candidate)
@@ -320,22 +329,19 @@ impl PolicyChange {
 }
 
 /// The rules of a policy of the tenant that is not in force.
-async fn stored(rows: Vec<policy_rule::Model>, policy: PolicyId) -> Result<Vec<Rule>, Error> {
-    aside(move || {
-        let rule = |row: &policy_rule::Model| {
-            let statement = stored_rule(row).map_err(|error| Error::Internal {
+async fn stored(job: &Job, rows: Vec<policy_rule::Model>) -> Result<Vec<Rule>, Error> {
+    let (mut rows, mut rules) = (rows.into_iter(), Vec::new());
+    while !rows.as_slice().is_empty() {
+        let some: Vec<_> = rows.by_ref().take(READ_AT_A_TIME).collect();
+        let read = |row: &policy_rule::Model| {
+            Rule::of_tenant(row).map_err(|error| Error::Internal {
                 reason: format!("the stored rule {} cannot be read: {error}", row.id),
-            })?;
-            Ok(Rule::of_tenant(
-                &statement,
-                PolicyRuleId(row.id),
-                policy,
-                row.notice.as_deref(),
-            ))
+            })
         };
-        rows.iter().map(rule).collect()
-    })
-    .await
+        let some = job.run(move || some.iter().map(read).collect::<Result<Vec<_>, _>>());
+        rules.extend(some.await??);
+    }
+    Ok(rules)
 }
 
 /// The operation that tells what a change would change.
@@ -358,23 +364,15 @@ impl PolicyPreviewApi {
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
         body: Body<PolicyChange, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Answer<PolicyPreview>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Answer<PolicyPreview>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let Body(change) = body;
         change.check()?;
         let last = change.last.unwrap_or(DEFAULT_LAST);
-        let (change, with) = aside(move || {
-            let with = match (&change.policies, &change.with) {
-                (Some(policies), _) => all_checked(policies, "policies")?,
-                (None, Some(with)) => all_checked(with, "with")?,
-                (None, None) => Vec::new(),
-            };
-            Ok((change, with))
-        })
-        .await?;
         caller.may(Action::PreviewPolicies, On::Tenant).await?;
-        let candidate = change.candidate(&caller, with).await?;
+        let job = caller.job()?;
+        let candidate = change.candidate(&caller, &job).await?;
         let tenant = caller.tenant().clone();
-        let preview = preview::preview(caller.store(), tenant, candidate, last.into()).await?;
+        let preview = preview::preview(&job, caller.store(), tenant, candidate, last.into()).await?;
         Ok(Answer(preview.into()))
     }
 }

@@ -15,20 +15,23 @@ use super::{
     idempotency::Once,
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
-    policies::{Policy, aside},
+    policies::Policy,
 };
 use crate::{
     clock::Timestamp,
     domain::{
         caller::On,
         ids::{PolicyId, PolicyRuleId},
-        policies::{self, CreatePolicyRule, DeletePolicyRule, NewRule, ReorderPolicyRules, UpdatePolicyRule},
+        policies,
+        policy_changes::NewRule,
+        policy_rule_changes::{CreatePolicyRule, DeletePolicyRule, ReorderPolicyRules, UpdatePolicyRule},
         text::Description,
     },
     policy::{
         self, Action,
-        rules::{MAX_RULE_BYTES, parse_rule, stored_rule},
-        statement::{ActionScope, Scope, Statement},
+        outline::{ActionOutline, Outline, ScopeKind},
+        rules::{CheckedRule, MAX_RULE_BYTES, check_rule, parse_text, stored_outline},
+        statement::{ActionScope, Scope, Statement, conditions},
     },
 };
 
@@ -144,22 +147,15 @@ impl From<policy::RuleWarning> for RuleWarning {
     }
 }
 
-/// A type, an entity id, and how they narrow down a principal or a resource.
-fn scope(scope: Scope) -> (ScopeType, Option<String>, Option<String>) {
-    match scope {
-        Scope::Any => (ScopeType::Any, None, None),
-        Scope::Eq(entity) => (
-            ScopeType::Eq,
-            Some(entity.type_name().to_string()),
-            Some(entity.id().unescaped().to_owned()),
-        ),
-        Scope::In(entity) => (
-            ScopeType::In,
-            Some(entity.type_name().to_string()),
-            Some(entity.id().unescaped().to_owned()),
-        ),
-        Scope::Is(of_type) => (ScopeType::Is, Some(of_type.to_string()), None),
-        Scope::IsIn(of_type, entity) => (ScopeType::IsIn, Some(of_type.to_string()), Some(entity.to_string())),
+impl From<ScopeKind> for ScopeType {
+    fn from(kind: ScopeKind) -> Self {
+        match kind {
+            ScopeKind::Any => Self::Any,
+            ScopeKind::Eq => Self::Eq,
+            ScopeKind::In => Self::In,
+            ScopeKind::Is => Self::Is,
+            ScopeKind::IsIn => Self::IsIn,
+        }
     }
 }
 
@@ -167,46 +163,42 @@ impl TryFrom<policy_rule::Model> for PolicyRule {
     type Error = Error;
 
     fn try_from(rule: policy_rule::Model) -> Result<Self, Error> {
-        // It was checked when it was stored, so that it is no fault of the caller's where it cannot be read now.
-        let parsed = stored_rule(&rule).map_err(|error| Error::Internal {
+        // It was checked when it was stored, so that the caller is not to blame where it cannot be read now.
+        let outline = stored_outline(&rule).map_err(|error| Error::Internal {
             reason: format!("the stored rule {} cannot be read: {error}", rule.id),
         })?;
-        let Statement {
-            annotations: _,
-            effect,
+        let Outline {
+            forbids,
             principal,
             action,
             resource,
-            conditions,
-        } = Statement::of(&parsed, &rule.policy_text);
-        let (principal_scope_type, principal_entity_type, principal_entity_id) = scope(principal);
-        let (resource_scope_type, resource_entity_type, resource_entity_id) = scope(resource);
+            notice,
+            warnings,
+        } = outline;
         let (action_scope_type, action_ids) = match action {
-            ActionScope::Any => (ActionScopeType::Any, Vec::new()),
-            ActionScope::Eq(action) => (ActionScopeType::Eq, vec![action]),
-            ActionScope::In(actions) => (ActionScopeType::In, actions),
+            ActionOutline::Any => (ActionScopeType::Any, Vec::new()),
+            ActionOutline::Eq(action) => (ActionScopeType::Eq, vec![action]),
+            ActionOutline::In(actions) => (ActionScopeType::In, actions),
         };
         Ok(Self {
             id: PolicyRuleId(rule.id),
             ordinal: rule.ordinal,
-            effect: match effect {
-                Effect::Permit => EffectName::Permit,
-                Effect::Forbid => EffectName::Forbid,
+            effect: if forbids {
+                EffectName::Forbid
+            } else {
+                EffectName::Permit
             },
-            principal_scope_type,
-            principal_entity_type,
-            principal_entity_id,
+            principal_scope_type: principal.kind.into(),
+            principal_entity_type: principal.entity_type,
+            principal_entity_id: principal.entity_id,
             action_scope_type,
             action_ids,
-            resource_scope_type,
-            resource_entity_type,
-            resource_entity_id,
-            conditions,
-            warnings: policy::warnings(&parsed, &rule.policy_text)
-                .into_iter()
-                .map(RuleWarning::from)
-                .collect(),
-            notice: rule.notice.or_else(|| parsed.annotation("notice").map(str::to_owned)),
+            resource_scope_type: resource.kind.into(),
+            resource_entity_type: resource.entity_type,
+            resource_entity_id: resource.entity_id,
+            conditions: conditions(&rule.policy_text),
+            warnings: warnings.into_iter().map(RuleWarning::from).collect(),
+            notice: rule.notice.or(notice),
             created_at: Timestamp(rule.created_at),
             policy_text: rule.policy_text,
         })
@@ -273,56 +265,67 @@ impl PolicyRuleInput {
             || !self.conditions.is_undefined()
     }
 
-    /// The text of the rule: a new one, or one that changes the rule of a text. None: it stays as it is.
-    fn text(&self, before: Option<&str>) -> Result<Option<String>, Error> {
-        let checked = |text: &str, field: &'static str| {
-            if text.len() > MAX_RULE_BYTES {
-                let reason = format!("has {} bytes; {MAX_RULE_BYTES} is the most", text.len());
-                return Err(Error::field(In::Body, field, reason));
-            }
-            let rule = parse_rule(text).map_err(|error| Error::InvalidRule {
+    /// Checks what can be checked without parsing anything.
+    fn check_shape(&self, new: bool) -> Result<(), Error> {
+        if let Some(text) = self.policy_text.as_ref().filter(|text| text.len() > MAX_RULE_BYTES) {
+            let reason = format!("has {} bytes; {MAX_RULE_BYTES} is the most", text.len());
+            return Err(Error::field(In::Body, "policy_text", reason));
+        }
+        if new && self.policy_text.is_none() && !self.has_parts() {
+            let reason = "is missing, and so is `effect`; give one of the two";
+            return Err(Error::field(In::Body, "policy_text", reason));
+        }
+        Ok(())
+    }
+
+    /// The rule: a new one, or one that changes the rule of a text. None: it stays as it is. Parses and checks texts, which
+    /// takes up to a tenth of a second.
+    fn rule(&self, before: Option<&str>) -> Result<Option<CheckedRule>, Error> {
+        let invalid = |field: &'static str| {
+            move |error| Error::InvalidRule {
                 field: field.into(),
                 error,
-            })?;
-            Ok(Statement::of(&rule, text))
+            }
         };
-        let base = match (&self.policy_text, before) {
-            (Some(text), _) => Some(checked(text, "policy_text")?),
-            (None, Some(before)) if self.has_parts() => Some(checked(before, "policy_text")?),
-            _ => None,
-        };
-        if !self.has_parts() {
-            return match (&self.policy_text, before) {
-                (None, None) => Err(Error::field(
-                    In::Body,
-                    "policy_text",
-                    "is missing, and so is `effect`; give one of the two",
-                )),
-                (text, _) => Ok(text.clone()),
-            };
+        if let Some(text) = &self.policy_text {
+            let rule = check_rule(text).map_err(invalid("policy_text"))?;
+            let said = Statement::of(&rule.statement, text);
+            if self.has_parts() {
+                let parts = self.statement(Some(&said))?;
+                if parts != said {
+                    let reason = format!(
+                        "does not say the same as the other fields, which say: {}",
+                        parts.to_text()
+                    );
+                    return Err(Error::field(In::Body, "policy_text", reason));
+                }
+            }
+            return Ok(Some(rule));
         }
+        if !self.has_parts() {
+            return Ok(None);
+        }
+        let base = match before {
+            Some(text) => Some(parse_text(text).map_err(invalid("policy_text"))?),
+            None => None,
+        };
+        let base = base.as_ref().zip(before).map(|(rule, text)| Statement::of(rule, text));
         let statement = self.statement(base.as_ref())?;
-        if let (Some(text), Some(said)) = (&self.policy_text, &base) {
-            return if statement == *said {
-                Ok(Some(text.clone()))
-            } else {
-                let reason = format!(
-                    "says something else than the other members, which say: {}",
-                    statement.to_text()
-                );
-                Err(Error::field(In::Body, "policy_text", reason))
-            };
+        if base.as_ref() == Some(&statement) {
+            return Ok(None);
         }
         let text = statement.to_text();
-        // Conditions are taken as they are: they must not have ended the statement and begun another one.
-        if checked(&text, "conditions")? != statement {
-            return Err(Error::field(
-                In::Body,
-                "conditions",
-                "must be `when` and `unless` clauses and nothing else",
-            ));
+        if text.len() > MAX_RULE_BYTES {
+            let reason = format!("make a rule of {} bytes; {MAX_RULE_BYTES} is the most", text.len());
+            return Err(Error::field(In::Body, "conditions", reason));
         }
-        Ok(Some(text))
+        let rule = check_rule(&text).map_err(invalid("conditions"))?;
+        // Conditions are taken as they are: they must not have ended the statement and begun another one.
+        if Statement::of(&rule.statement, &text) != statement {
+            let reason = "must be `when` and `unless` clauses and nothing else";
+            return Err(Error::field(In::Body, "conditions", reason));
+        }
+        Ok(Some(rule))
     }
 
     /// The statement of these parts, the others being those of a statement that there is.
@@ -488,12 +491,13 @@ impl PolicyRulesApi {
         let after = wanted.after.map(ordinal_of);
         let rows = policies::list_rules(caller.store(), tenant, policy, after, wanted.to_read()).await?;
         let rows = rows.ok_or(Error::not_found("policy"))?;
-        let rows = aside(move || {
+        let rules = rows.len();
+        let convert = move || {
             rows.into_iter()
                 .map(PolicyRule::try_from)
                 .collect::<Result<Vec<_>, _>>()
-        })
-        .await?;
+        };
+        let rows = caller.show(rules, convert).await??;
         Ok(Answer(list.page(
             &wanted,
             rows,
@@ -523,16 +527,18 @@ impl PolicyRulesApi {
         policy_id: Path<PolicyId>,
         body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
     ) -> Result<Once<CreatedTagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 }>> {
-        let (policy, Body(input)) = (policy_id.0, body);
-        let policy_text = input.text(None)?.unwrap_or_default();
-        let notice = input.notice.take();
+        let (policy, Body(mut input)) = (policy_id.0, body);
+        input.check_shape(true)?;
         let permit = caller.may(Action::CreatePolicyRule, On::Policy(policy)).await?;
+        let notice = std::mem::take(&mut input.notice).take();
+        let rule = caller.job()?.run(move || input.rule(None)).await??;
+        let rule = rule.ok_or_else(|| Error::field(In::Body, "policy_text", "is missing"))?;
         let change = CreatePolicyRule {
             permit,
             policy,
             rule: NewRule {
                 id: PolicyRuleId::new(),
-                policy_text,
+                rule,
                 notice,
             },
         };
@@ -598,33 +604,37 @@ impl PolicyRulesApi {
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Once<Tagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E412 }>> {
-        let (policy, id, Body(input)) = (policy_id.0, rule_id.0, body);
+    ) -> Result<Once<Tagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
+        let (policy, id, Body(mut input)) = (policy_id.0, rule_id.0, body);
         let mut expected = if_match.expected()?;
-        let before = policies::find_rule(caller.store(), caller.tenant_id(), policy, id).await?;
-        // Parts of a rule that is not there can be checked, too: the form of a request goes before what exists.
-        let policy_text = match &before {
-            None if input.policy_text.is_none() && !input.has_parts() => None,
-            None => input.text(Some("permit (principal, action, resource);"))?,
-            Some(before) => input.text(Some(&before.policy_text))?,
-        };
-        if let Some(before) = before.filter(|_| input.policy_text.is_none() && input.has_parts() && expected.is_none())
-        {
-            // The new text was made from this one.
-            expected = Some(vec![policies::rule_revision(&before)]);
-        }
-        let notice = match input.notice {
+        input.check_shape(false)?;
+        let permit = caller.may(Action::UpdatePolicyRule, On::Policy(policy)).await?;
+        let notice = match std::mem::take(&mut input.notice) {
             MaybeUndefined::Undefined => None,
             MaybeUndefined::Null => Some(None),
             MaybeUndefined::Value(notice) => Some(Some(notice)),
         };
-        let permit = caller.may(Action::UpdatePolicyRule, On::Policy(policy)).await?;
+        let before = policies::find_rule(caller.store(), caller.tenant_id(), policy, id).await?;
+        if let Some(before) = &before
+            && input.policy_text.is_none()
+            && input.has_parts()
+            && expected.is_none()
+        {
+            // The new text is made from this one.
+            expected = Some(vec![policies::rule_revision(before)]);
+        }
+        // Parts of a rule that is not there are checked, too: the form of a request goes before what exists.
+        let text = before.map_or_else(
+            || "permit (principal, action, resource);".to_owned(),
+            |row| row.policy_text,
+        );
+        let rule = caller.job()?.run(move || input.rule(Some(&text))).await??;
         let change = UpdatePolicyRule {
             permit,
             policy,
             id,
             expected,
-            policy_text,
+            rule,
             notice,
         };
         let answer = |rule: policy_rule::Model| {
@@ -658,13 +668,14 @@ impl PolicyRulesApi {
     ) -> Result<Once<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E412 }>> {
         let (policy, expected, ids) = (policy_id.0, if_match.expected()?, body.0.ids);
         let permit = caller.may(Action::ReorderPolicyRules, On::Policy(policy)).await?;
+        let job = caller.job()?;
         let change = ReorderPolicyRules {
             permit,
             policy,
             expected,
             ids,
         };
-        Ok(caller.write(change, Policy::tagged).await?)
+        Ok(caller.write_large(&job, change, Policy::tagged).await?)
     }
 
     /// Remove a rule from a policy

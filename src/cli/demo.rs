@@ -15,12 +15,12 @@ use crate::{
         identity_providers::{Config, CreateIdentityProvider},
         ids::{ApiKeyId, IdentityId, IdentityProviderId, PolicyId, PolicyRuleId, TenantId, UserId},
         linking::{Account, Link},
-        policies::{CreatePolicy, NewRule},
+        policy_changes::{CreatePolicy, NewRule},
         scopes::Scope,
         tenants::CreateTenant,
         users::CreateUser,
     },
-    policy::Action,
+    policy::{Action, rules::check_rule},
     root_key::{RootKey, Source},
     server::{self, Server},
     store::{self, Change, DatabaseUrl, Store},
@@ -183,7 +183,7 @@ async fn policy(store: &Store) -> Seeded {
         priority: 100,
         rules: vec![NewRule {
             id: PolicyRuleId(demo::POLICY_RULE),
-            policy_text: demo::RULE.into(),
+            rule: check_rule(demo::RULE)?,
             notice: None,
         }],
     };

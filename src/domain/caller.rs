@@ -16,7 +16,7 @@ use super::{
     users,
 };
 use crate::{
-    policy::{self, Action, Decision, Effort, Memo, Query, Verdict, entities},
+    policy::{self, Action, Decision, Effort, Expensive, Memo, Query, Verdict, entities, rules::RuleSet},
     store::{Record, Store, StoreError},
 };
 
@@ -277,7 +277,11 @@ impl Caller {
             .query(store, action, on, circumstances(), rules.needs_resource(action))
             .await?;
         let seen = Seen::Context(query.context.clone());
-        let decision = Arc::new(policy::decide_and_explain(rules, query, Effort::QUICK));
+        let decision = match policy::decide_quickly(rules, query) {
+            Ok(decision) => decision,
+            Err(expensive) => self.decide_aside(rules, expensive, Effort::QUICK).await?,
+        };
+        let decision = Arc::new(decision);
         if for_all {
             self.principal.memo.keep(action, version, &decision);
         }
@@ -301,9 +305,25 @@ impl Caller {
             return Ok(Ok(Decision::error()));
         };
         let query = self.query(store, action, on, circumstances, true).await?;
-        Ok(query
-            .check()
-            .map(|()| policy::decide_and_explain(rules, query, Effort::THOROUGH)))
+        if let Err(reason) = query.check() {
+            return Ok(Err(reason));
+        }
+        match Expensive::new(query) {
+            Ok(expensive) => self.decide_aside(rules, expensive, Effort::THOROUGH).await.map(Ok),
+            Err(decision) => Ok(Ok(decision)),
+        }
+    }
+
+    /// Decides what takes long where it keeps no other request waiting.
+    async fn decide_aside(
+        &self,
+        rules: &Arc<RuleSet>,
+        expensive: Box<Expensive>,
+        effort: Effort,
+    ) -> Result<Decision, StoreError> {
+        let rules = Arc::clone(rules);
+        let job = self.tenant.pool.admit(self.principal.tenant)?;
+        job.run(move || expensive.decide(&rules, effort)).await
     }
 
     /// A question in the terms of policy, with what it may look at.

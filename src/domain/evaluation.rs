@@ -1,6 +1,6 @@
 //! What would be decided? Principals and resources as a question names them, whoever asks it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aka_entity::{api_key, audit_log_entry::ActorType};
 use cedar_policy::RestrictedExpression;
@@ -14,7 +14,12 @@ use super::{
     users,
 };
 use crate::{
-    policy::{self, Capability, Memo, Who, entities},
+    policy::{
+        Capabilities, Capability, Memo, Who,
+        cost::{MAX_SET_ELEMENTS, MAX_TEXT_CHARS},
+        entities,
+    },
+    pool::Job,
     store::{Store, StoreError},
 };
 
@@ -102,12 +107,21 @@ pub async fn principal(
     })
 }
 
-/// What a key can do under the rules of its tenant. Empty where a rule of the tenant cannot be read, so that everything is
-/// refused.
-#[must_use]
-pub fn capabilities(tenant: &TenantState, key: &api_key::Model) -> Vec<Capability> {
+/// What a key can do under the rules of its tenant, found out as a part of a job of the tenant. Empty where a rule of the
+/// tenant cannot be read, so that everything is refused.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn capabilities(
+    job: &Job,
+    tenant: &TenantState,
+    key: &api_key::Model,
+) -> Result<Vec<Capability>, StoreError> {
+    /// How long is found out at a time, before it is another tenant's turn.
+    const PIECE_TIME: Duration = Duration::from_millis(20);
     let Some(rules) = &tenant.rules else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     let known = api_keys::entity(key);
     let provider = key
@@ -115,14 +129,23 @@ pub fn capabilities(tenant: &TenantState, key: &api_key::Model) -> Vec<Capabilit
         .map(|id| tenant.identity_provider_entity(IdentityProviderId(id)).entity);
     let mut entities = vec![known.entity, tenant.entity.entity.clone()];
     entities.extend(provider);
-    policy::capabilities(
-        rules,
-        Who {
-            principal: &known.uid,
-            tenant: &tenant.entity.uid,
-            entities,
-        },
-    )
+    let mut capabilities = Capabilities::new(Who {
+        principal: &known.uid,
+        tenant: &tenant.entity.uid,
+        entities,
+    });
+    loop {
+        let rules = Arc::clone(rules);
+        let piece = move || {
+            let all = capabilities.go_on(&rules, PIECE_TIME);
+            (capabilities, all)
+        };
+        let all;
+        (capabilities, all) = job.run(piece).await?;
+        if all {
+            return Ok(capabilities.found());
+        }
+    }
 }
 
 /// The resource of a name: `user:<id>`, `identity_provider:<id>`, `api_key:<id>`, `policy:<id>` or `tenant:<id>`.
@@ -168,27 +191,37 @@ pub fn circumstances(tenant: &Arc<TenantState>, context: &Map<String, Value>) ->
                 circumstances.named.push(known.entity);
                 RestrictedExpression::new_entity_uid(known.uid)
             }
-            None => expression(value).ok_or_else(|| {
-                format!("has a member `{name}` that is no value of Cedar's: a text, a whole number, true or false, or a list or object of these")
-            })?,
+            None => expression(value)
+                .map_err(|reason| format!("has a member `{name}` that is not a value of Cedar: {reason}"))?,
         };
         circumstances.context.push((name.clone().into(), value));
     }
     Ok(circumstances)
 }
 
-fn expression(value: &Value) -> Option<RestrictedExpression> {
-    Some(match value {
+/// A value as large as those are that real requests bring: rules are weighed for these.
+fn expression(value: &Value) -> Result<RestrictedExpression, String> {
+    const KINDS: &str = "a string, a whole number, true or false, or an array or object of these";
+    Ok(match value {
         Value::Bool(value) => RestrictedExpression::new_bool(*value),
+        Value::String(text) if text.chars().count() > MAX_TEXT_CHARS => {
+            return Err(format!("a string must not be longer than {MAX_TEXT_CHARS} characters"));
+        }
         Value::String(text) => RestrictedExpression::new_string(text.clone()),
-        Value::Number(number) => RestrictedExpression::new_long(number.as_i64()?),
-        Value::Array(items) => RestrictedExpression::new_set(items.iter().map(expression).collect::<Option<Vec<_>>>()?),
+        Value::Number(number) => RestrictedExpression::new_long(number.as_i64().ok_or(KINDS)?),
+        Value::Array(items) if items.len() > MAX_SET_ELEMENTS => {
+            return Err(format!("an array must not have more than {MAX_SET_ELEMENTS} items"));
+        }
+        Value::Array(items) => {
+            RestrictedExpression::new_set(items.iter().map(expression).collect::<Result<Vec<_>, _>>()?)
+        }
         Value::Object(members) => {
             let members = members
                 .iter()
-                .map(|(name, value)| Some((name.clone(), expression(value)?)));
-            RestrictedExpression::new_record(members.collect::<Option<Vec<_>>>()?).ok()?
+                .map(|(name, value)| Ok((name.clone(), expression(value)?)));
+            let members = members.collect::<Result<Vec<_>, String>>()?;
+            RestrictedExpression::new_record(members).map_err(|error| error.to_string())?
         }
-        Value::Null => return None,
+        Value::Null => return Err(KINDS.into()),
     })
 }

@@ -5,8 +5,8 @@
 //! the question came again. A question whose credential is gone, or of which a part is no longer known, cannot be asked
 //! again, and is only counted.
 //!
-//! Nothing is stored. The work is bounded by the number of decisions, by [`TIME`], and by how many previews there are at a
-//! time.
+//! Nothing is stored. The work is bounded by the number of decisions, by [`TIME`], and takes turns with that of other
+//! tenants.
 
 use std::{
     cmp::Reverse,
@@ -21,7 +21,6 @@ use aka_entity::{
 use cedar_policy::{Context, Entity, EntityUid};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
@@ -29,6 +28,7 @@ use super::{
     caller::{Caller, On, Principal},
     evaluation,
     ids::{IdentityProviderId, PolicyId, PolicyRuleId, TenantId},
+    rule_limits::{Excess, Totals},
     scopes::Scope,
     tenant_state::TenantState,
 };
@@ -36,15 +36,16 @@ use crate::{
     clock::Timestamp,
     policy::{
         self, Action, Decision, Memo, Query, Verdict, entities,
-        rules::{Level, Rule, RuleSet, stored_rule},
+        rules::{Level, Rule, RuleSet},
     },
+    pool::Job,
     store::{Store, StoreError},
 };
 
-/// How long deciding may take.
+/// How long deciding may take, waiting left out.
 const TIME: Duration = Duration::from_secs(5);
-/// Previews at a time: each keeps a core busy.
-static TURNS: Semaphore = Semaphore::const_new(1);
+/// How long is decided at a time, before it is another tenant's turn.
+const PIECE_TIME: Duration = Duration::from_millis(20);
 /// Ids in one query: below what SQLite takes as parameters.
 const IDS_PER_QUERY: usize = 500;
 
@@ -57,6 +58,9 @@ pub struct Candidate {
     pub without_policies: Vec<PolicyId>,
     /// Rules that are left out of it.
     pub without_rules: Vec<PolicyRuleId>,
+    /// Policies of the tenant whose rules are among what comes to it. Another node may have enabled one this moment: it
+    /// counts once.
+    pub with_policies: Vec<PolicyId>,
     /// What comes to it, priority by priority.
     pub with: Vec<(i32, Vec<Rule>)>,
 }
@@ -119,20 +123,37 @@ pub struct Preview {
     pub changed: Vec<Changed>,
 }
 
-/// Decides the last decisions of a tenant again.
+/// Why there is no preview.
+#[derive(Debug)]
+pub enum PreviewRefusal {
+    /// The tenant would have more rules than it may have, or rules that weigh more.
+    TooManyRules(Excess),
+    /// The store cannot be asked.
+    Store(StoreError),
+}
+
+impl From<StoreError> for PreviewRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Decides the last decisions of a tenant again, as a part of a job of the tenant.
 ///
 /// # Errors
 ///
-/// [`StoreError`]
+/// [`PreviewRefusal`]
 pub async fn preview(
+    job: &Job,
     store: &Store,
     tenant: Arc<TenantState>,
     candidate: Candidate,
     last: u64,
-) -> Result<Preview, StoreError> {
-    let fault = |error: &dyn std::fmt::Display| StoreError::Fault(error.to_string());
-    let _turn = TURNS.acquire().await.map_err(|error| fault(&error))?;
+) -> Result<Preview, PreviewRefusal> {
     let id = TenantId(tenant.tenant.id);
+    let arranging = Arc::clone(&tenant);
+    let rules = job.run(move || candidate.arrange(&arranging)).await?;
+    let rules = rules.map_err(PreviewRefusal::TooManyRules)?.map(Arc::new);
     let past = past(store, id, last).await?;
     let known = Known::read(store, id, &past).await?;
     let mut asked = Vec::with_capacity(past.len());
@@ -143,9 +164,33 @@ pub async fn preview(
             None => undecidable += 1,
         }
     }
-    let decided = tokio::task::spawn_blocking(move || decide(&tenant, &candidate, asked));
-    let preview = decided.await.map_err(|error| fault(&error))?;
-    Ok(Preview { undecidable, ..preview })
+    let mut preview = Preview {
+        undecidable,
+        complete: true,
+        ..Preview::default()
+    };
+    let mut asked = asked.into_iter();
+    let mut took = Duration::ZERO;
+    while !asked.as_slice().is_empty() {
+        if took > TIME {
+            preview.complete = false;
+            break;
+        }
+        let (tenant, rules) = (Arc::clone(&tenant), rules.clone());
+        let piece = move || {
+            let began = Instant::now();
+            while began.elapsed() < PIECE_TIME
+                && let Some((past, again)) = asked.next()
+            {
+                preview.decide(&tenant, rules.as_deref(), past, &again);
+            }
+            (preview, asked, began.elapsed())
+        };
+        let time;
+        (preview, asked, time) = job.run(piece).await?;
+        took += time;
+    }
+    Ok(preview)
 }
 
 /// The last decisions of a tenant, newest first.
@@ -400,24 +445,14 @@ impl Again {
     }
 }
 
-/// Decides questions again, as long as there is time.
-fn decide(tenant: &TenantState, candidate: &Candidate, asked: Vec<(Past, Again)>) -> Preview {
-    let began = Instant::now();
-    let rules = candidate.arrange(tenant);
-    let mut preview = Preview {
-        complete: true,
-        ..Preview::default()
-    };
-    for (past, again) in asked {
-        if began.elapsed() > TIME {
-            preview.complete = false;
-            break;
-        }
-        preview.examined += 1;
-        let decision = again.decide(rules.as_ref());
+impl Preview {
+    /// Decides a question again.
+    fn decide(&mut self, tenant: &TenantState, rules: Option<&RuleSet>, past: Past, again: &Again) {
+        self.examined += 1;
+        let decision = again.decide(rules);
         if decision.verdict != past.verdict {
             let now = again.decide(tenant.rules.as_deref());
-            preview.changed.push(Changed {
+            self.changed.push(Changed {
                 past,
                 action: again.action,
                 already: now.verdict == decision.verdict,
@@ -425,27 +460,23 @@ fn decide(tenant: &TenantState, candidate: &Candidate, asked: Vec<(Past, Again)>
             });
         }
     }
-    preview
 }
 
 impl Candidate {
-    /// The rules of the candidate. None where one of those that stay cannot be read: then everything is refused.
-    fn arrange(&self, tenant: &TenantState) -> Option<RuleSet> {
+    /// The rules of the candidate. None inside where one of those that stay cannot be read: then everything is refused.
+    fn arrange(&self, tenant: &TenantState) -> Result<Option<RuleSet>, Excess> {
         let mut levels: BTreeMap<Reverse<i32>, Vec<Rule>> = BTreeMap::new();
+        if self.keeps && tenant.rules.is_none() {
+            return Ok(None);
+        }
+        let left_out = |id| self.without_policies.contains(&id) || self.with_policies.contains(&id);
         let policies = tenant.policies().iter().filter(|_| self.keeps);
-        for (policy, rules) in policies.filter(|(policy, _)| !self.without_policies.contains(&PolicyId(policy.id))) {
-            for rule in rules
+        for (policy, rows) in policies.filter(|(policy, _)| !left_out(PolicyId(policy.id))) {
+            let rows = rows
                 .iter()
-                .filter(|rule| !self.without_rules.contains(&PolicyRuleId(rule.id)))
-            {
-                let level = levels.entry(Reverse(policy.priority)).or_default();
-                level.push(Rule::of_tenant(
-                    &stored_rule(rule).ok()?,
-                    PolicyRuleId(rule.id),
-                    PolicyId(policy.id),
-                    rule.notice.as_deref(),
-                ));
-            }
+                .filter(|row| !self.without_rules.contains(&PolicyRuleId(row.id)));
+            let level = levels.entry(Reverse(policy.priority)).or_default();
+            level.extend(rows.filter_map(|row| tenant.parsed(row).cloned()));
         }
         for (priority, rules) in &self.with {
             levels
@@ -453,6 +484,11 @@ impl Candidate {
                 .or_default()
                 .extend(rules.iter().cloned());
         }
+        let rules = levels.values().flatten();
+        let totals = rules.fold(Totals::default(), |all, rule| {
+            all.and(rule.statement.to_cedar().map_or(0, |text| text.len()), rule.weight)
+        });
+        totals.check_of_tenant()?;
         let levels: Vec<Level> = levels
             .into_iter()
             .map(|(Reverse(priority), rules)| Level {
@@ -460,6 +496,12 @@ impl Candidate {
                 rules,
             })
             .collect();
-        Some(RuleSet::new(&levels))
+        match RuleSet::new(&levels) {
+            Ok(rules) => Ok(Some(rules)),
+            Err(error) => {
+                tracing::error!(%error, "the rules of a preview cannot be arranged");
+                Ok(None)
+            }
+        }
     }
 }

@@ -10,7 +10,10 @@
 //!   both could apply, so that the answer is `Depends` where it might have been more definite, but `Always` and `Never`
 //!   are never said wrongly.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use cedar_policy::{
     Authorizer, Context, Decision as CedarDecision, Effect, Entities, Entity, EntityUid, PolicyId, PolicySet, Request,
@@ -20,7 +23,7 @@ use super::{
     action::Action,
     clauses::{Clause, take_apart},
     decision::{DecidedAt, levels},
-    rules::{Rule, RuleSet},
+    rules::{Rule, RuleSet, Slice},
     schema::{SCHEMA, TYPES, action_entity},
 };
 
@@ -72,22 +75,46 @@ pub struct Who<'a> {
     pub entities: Vec<Entity>,
 }
 
-/// What a principal can do, action by action.
-#[must_use]
-pub fn capabilities(rules: &RuleSet, who: Who<'_>) -> Vec<Capability> {
-    let Ok(entities) = Entities::from_entities(who.entities, None) else {
-        return Vec::new();
-    };
-    let mut known = Known {
-        principal: who.principal,
-        tenant: who.tenant,
-        entities,
-        rules: HashMap::new(),
-    };
-    Action::ALL
-        .iter()
-        .map(|action| known.capability(rules, *action))
-        .collect()
+/// What a principal can do, action by action, as far as that has been found out. With thousands of rules it takes long, so
+/// that it is found out piece by piece.
+pub struct Capabilities {
+    known: Known,
+    found: Vec<Capability>,
+}
+
+impl Capabilities {
+    /// Nothing has been found out yet.
+    #[must_use]
+    pub fn new(who: Who<'_>) -> Self {
+        Self {
+            known: Known {
+                principal: who.principal.clone(),
+                tenant: who.tenant.clone(),
+                // Only an entity that is there twice can fail; without entities nothing is permitted.
+                entities: Entities::from_entities(who.entities, None).unwrap_or_else(|_| Entities::empty()),
+                rules: HashMap::new(),
+            },
+            found: Vec::with_capacity(Action::ALL.len()),
+        }
+    }
+
+    /// Goes on for so long. Whether everything has been found out.
+    pub fn go_on(&mut self, rules: &RuleSet, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while let Some(action) = Action::ALL.get(self.found.len()) {
+            if !self.known.ask_all(rules, *action, until) {
+                return false;
+            }
+            self.found.push(self.known.capability(rules, *action));
+        }
+        true
+    }
+
+    /// What has been found out.
+    #[must_use]
+    pub fn found(self) -> Vec<Capability> {
+        self.found
+    }
 }
 
 /// Whether a rule applies.
@@ -107,15 +134,27 @@ enum When {
 }
 
 /// What is known before anything is asked for.
-struct Known<'a> {
-    principal: &'a EntityUid,
-    tenant: &'a EntityUid,
+struct Known {
+    principal: EntityUid,
+    tenant: EntityUid,
     entities: Entities,
     /// What was found out of each rule; with the tenant as resource, and with another one.
     rules: HashMap<(PolicyId, bool), Applies>,
 }
 
-impl Known<'_> {
+impl Known {
+    /// Finds out whether each rule for an action applies, as long as there is time. Whether there was.
+    fn ask_all(&mut self, rules: &RuleSet, action: Action, until: Instant) -> bool {
+        let on_tenant = resource_type(action).is_some_and(|resource| resource == TYPES.tenant);
+        for rule in levels(rules, action).flat_map(Slice::rules) {
+            if Instant::now() > until {
+                return false;
+            }
+            self.applies(rule, action, on_tenant);
+        }
+        true
+    }
+
     fn capability(&mut self, rules: &RuleSet, action: Action) -> Capability {
         let on_tenant = resource_type(action).is_some_and(|resource| resource == TYPES.tenant);
         let (mut may_yes, mut may_no, mut decided) = (false, false, false);
@@ -125,8 +164,7 @@ impl Known<'_> {
             let mut forbids = None;
             let mut permits = None;
             let mut found: Vec<(&Rule, Applies)> = level
-                .rules
-                .values()
+                .rules()
                 .map(|rule| (rule, self.applies(rule, action, on_tenant)))
                 .filter(|(_, applies)| !matches!(applies.when, When::Never))
                 .collect();
@@ -297,6 +335,7 @@ mod tests {
     use crate::{
         domain::ids::{ApiKeyId, UserId},
         policy::{
+            cost::Weight,
             decision::{Query, decide},
             entities,
             rules::{Level, parse_rules},
@@ -425,7 +464,7 @@ mod tests {
                 continue;
             };
             let rules = rules.iter().enumerate();
-            let rules = rules.map(|(number, rule)| Rule::candidate(rule, &format!("rule {number}")));
+            let rules = rules.map(|(number, rule)| Rule::candidate(rule, Weight::of(rule), &format!("rule {number}")));
             let mut levels = [2, 1].map(|priority| Level {
                 priority: Some(priority),
                 rules: Vec::new(),
@@ -434,14 +473,16 @@ mod tests {
                 let level: &usize = drawn.of(&[&0, &1]);
                 levels[*level].rules.push(rule);
             }
-            let rules = RuleSet::new(&levels);
+            let rules = RuleSet::new(&levels).expect("their ids are their own");
             for key in &keys {
                 let who = Who {
                     principal: &key.uid,
                     tenant: &tenant.uid,
                     entities: vec![key.entity.clone(), tenant.entity.clone()],
                 };
-                for capability in capabilities(&rules, who) {
+                let mut all = Capabilities::new(who);
+                assert!(all.go_on(&rules, Duration::from_mins(1)), "there is time enough");
+                for capability in all.found() {
                     if ![Action::GetUser, Action::CreateUserIdentity].contains(&capability.action) {
                         continue;
                     }

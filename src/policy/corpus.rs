@@ -20,7 +20,9 @@ use cedar_policy::{Context, Entities, Entity, EntityUid};
 use serde::Deserialize;
 
 use super::{
-    Action, Decision, Effort, Query, Verdict, decide_and_explain,
+    Action, Decision, Effort, Query, Verdict,
+    cost::Weight,
+    decide_and_explain,
     rules::{Level, Rule, RuleSet, parse_rules},
     schema::{SCHEMA, action_entity},
 };
@@ -200,7 +202,7 @@ fn rules(corpus: &Path) -> Result<RuleSet, CorpusError> {
                 let reason = format!("the rule {id} is there already, in {other}; ids must differ");
                 return Err(CorpusError::new(&file, reason));
             }
-            let rule = Rule::candidate(statement, &id);
+            let rule = Rule::candidate(statement, Weight::of(statement), &id);
             levels.entry(priority(&name)).or_default().push(rule);
         }
     }
@@ -212,7 +214,7 @@ fn rules(corpus: &Path) -> Result<RuleSet, CorpusError> {
             rules,
         })
         .collect();
-    Ok(RuleSet::new(&levels))
+    RuleSet::new(&levels).map_err(|error| CorpusError::new(corpus, error))
 }
 
 /// The number at the beginning of a file's name.

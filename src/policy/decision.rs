@@ -1,17 +1,31 @@
 //! One decision: levels from the highest down, the first that determines anything decides.
+//!
+//! What a decision costs at worst is known while it is made, as each rule has been weighed when it was stored
+//! ([`super::cost`]). Nearly all are cheap, and are made where they are asked for ([`decide_quickly`]). One that comes to
+//! cost more than [`QUICK_COST`] is given up there and made anew where it keeps no other request from being answered
+//! ([`Expensive::decide`]): rules are evaluated chunk by chunk, and after [`EXPENSIVE_TIME`] the answer is no.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
-use cedar_policy::{Authorizer, Context, Entities, Entity, EntityUid, Request};
+use cedar_policy::{Authorizer, Context, Entities, Entity, EntityUid, PolicyId as RuleName, Request};
 use serde::Deserialize;
 
 use super::{
     action::Action,
     explain::{self, Effort, Explanation},
+    groups::Chunk,
     rules::{RuleSet, Slice},
     schema::{BUILTIN, SCHEMA, action_entity},
 };
 use crate::domain::ids::PolicyId;
+
+/// What a decision may cost where it is asked for: a fifth of a millisecond, twenty times what most decisions take.
+const QUICK_COST: u64 = 200_000;
+/// How long a decision may take that costs more. What a tenant's rules may cost together takes a tenth of it.
+const EXPENSIVE_TIME: Duration = Duration::from_secs(1);
 
 /// What is asked.
 #[derive(Clone)]
@@ -193,27 +207,141 @@ impl Asked {
     }
 }
 
-/// Decides.
+/// Decides, whatever it costs.
 #[must_use]
 pub fn decide(rules: &RuleSet, query: Query<'_>) -> Decision {
     let action = query.action;
     match Asked::new(query) {
-        Ok(asked) => decide_asked(rules, action, &asked),
+        Ok(asked) => decide_asked(rules, action, &asked, &mut Meter::unlimited())
+            .unwrap_or_else(|stopped| stopped.decision(action)),
         Err(error) => failed(action, &error),
     }
 }
 
-/// Decides, and says of a no which rules came nearest to a yes.
+/// Decides, whatever it costs, and says of a no which rules came nearest to a yes.
 #[must_use]
 pub fn decide_and_explain(rules: &RuleSet, query: Query<'_>, effort: Effort) -> Decision {
     let action = query.action;
     match Asked::new(query) {
-        Ok(asked) => {
-            let mut decision = decide_asked(rules, action, &asked);
-            decision.explanations = explain::explain(&decision, levels(rules, action), &asked, effort);
-            decision
-        }
+        Ok(asked) => decide_and_explain_asked(rules, action, &asked, effort, &mut Meter::unlimited())
+            .unwrap_or_else(|stopped| stopped.decision(action)),
         Err(error) => failed(action, &error),
+    }
+}
+
+/// Decides and explains where that is cheap.
+///
+/// # Errors
+///
+/// The question, where it is not: to be decided where it keeps nobody waiting.
+pub fn decide_quickly(rules: &RuleSet, query: Query<'_>) -> Result<Decision, Box<Expensive>> {
+    let action = query.action;
+    let asked = match Asked::new(query) {
+        Ok(asked) => asked,
+        Err(error) => return Ok(failed(action, &error)),
+    };
+    let decision = decide_and_explain_asked(rules, action, &asked, Effort::QUICK, &mut Meter::of_cost(QUICK_COST));
+    decision.map_err(|_| Box::new(Expensive { action, asked }))
+}
+
+/// A question that is expensive to decide.
+pub struct Expensive {
+    action: Action,
+    asked: Asked,
+}
+
+impl Expensive {
+    /// A question that is to be explained, which is always expensive.
+    ///
+    /// # Errors
+    ///
+    /// The decision, where the question cannot be put.
+    pub fn new(query: Query<'_>) -> Result<Box<Self>, Decision> {
+        let action = query.action;
+        match Asked::new(query) {
+            Ok(asked) => Ok(Box::new(Self { action, asked })),
+            Err(error) => Err(failed(action, &error)),
+        }
+    }
+
+    /// Decides and explains. When it has taken too long, the answer is no.
+    #[must_use]
+    pub fn decide(&self, rules: &RuleSet, effort: Effort) -> Decision {
+        let mut meter = Meter::of_time(EXPENSIVE_TIME);
+        decide_and_explain_asked(rules, self.action, &self.asked, effort, &mut meter)
+            .unwrap_or_else(|stopped| stopped.decision(self.action))
+    }
+}
+
+/// What a decision may cost and how long it may take.
+struct Meter {
+    cost_left: u64,
+    until: Option<Instant>,
+    /// The most expensive rule that has been evaluated, and its cost.
+    most_expensive: Option<(RuleName, u64)>,
+}
+
+/// That a decision cost more or took longer than it may.
+struct Stopped {
+    /// The most expensive rule that was evaluated.
+    rule: Option<RuleName>,
+}
+
+impl Meter {
+    const fn unlimited() -> Self {
+        Self {
+            cost_left: u64::MAX,
+            until: None,
+            most_expensive: None,
+        }
+    }
+
+    fn of_cost(cost: u64) -> Self {
+        Self {
+            cost_left: cost,
+            ..Self::unlimited()
+        }
+    }
+
+    fn of_time(time: Duration) -> Self {
+        Self {
+            until: Some(Instant::now() + time),
+            ..Self::unlimited()
+        }
+    }
+
+    /// Counts a chunk before it is evaluated.
+    fn count(&mut self, chunk: &Chunk) -> Result<(), Stopped> {
+        let cost_left = self.cost_left.checked_sub(chunk.cost);
+        let late = self.until.is_some_and(|until| Instant::now() > until);
+        let (Some(cost_left), false) = (cost_left, late) else {
+            return Err(Stopped {
+                rule: self.most_expensive.take().map(|(rule, _)| rule),
+            });
+        };
+        self.cost_left = cost_left;
+        if self.until.is_some()
+            && self
+                .most_expensive
+                .as_ref()
+                .is_none_or(|(_, most)| chunk.most_expensive.1 > *most)
+        {
+            self.most_expensive = Some(chunk.most_expensive.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Stopped {
+    fn decision(self, action: Action) -> Decision {
+        let rule = self.rule.map(|rule| rule.to_string());
+        tracing::warn!(
+            %action,
+            most_expensive_rule = rule,
+            limit = ?EXPENSIVE_TIME,
+            "the rules took too long to evaluate, so that the request is refused"
+        );
+        Decision::undetermined(Verdict::Error)
     }
 }
 
@@ -223,25 +351,43 @@ pub(super) fn levels(rules: &RuleSet, action: Action) -> impl Iterator<Item = &S
     guard.iter().chain(rules.slices(action)).chain(scopes)
 }
 
-fn decide_asked(rules: &RuleSet, action: Action, asked: &Asked) -> Decision {
-    levels(rules, action)
-        .find_map(|level| decide_level(level, asked))
-        .unwrap_or(Decision::undetermined(Verdict::NotPermitted))
+fn decide_and_explain_asked(
+    rules: &RuleSet,
+    action: Action,
+    asked: &Asked,
+    effort: Effort,
+    meter: &mut Meter,
+) -> Result<Decision, Stopped> {
+    let mut decision = decide_asked(rules, action, asked, meter)?;
+    decision.explanations = explain::explain(&decision, levels(rules, action), asked, effort);
+    Ok(decision)
+}
+
+fn decide_asked(rules: &RuleSet, action: Action, asked: &Asked, meter: &mut Meter) -> Result<Decision, Stopped> {
+    for level in levels(rules, action) {
+        if let Some(decision) = decide_level(level, asked, meter)? {
+            return Ok(decision);
+        }
+    }
+    Ok(Decision::undetermined(Verdict::NotPermitted))
 }
 
 /// The decision of one level, where it makes one. What its groups answer is put together as Cedar does it with rules: a
 /// forbid outweighs every permit.
-fn decide_level(level: &Slice, asked: &Asked) -> Option<Decision> {
+fn decide_level(level: &Slice, asked: &Asked, meter: &mut Meter) -> Result<Option<Decision>, Stopped> {
     let (request, entities) = (&asked.request, &asked.entities);
-    let (principal, resource) = (request.principal()?, request.resource()?);
+    let (Some(principal), Some(resource)) = (request.principal(), request.resource()) else {
+        return Ok(None);
+    };
     let mut verdict = None;
     let mut determining = Vec::new();
-    for set in level.reached(principal, resource, entities) {
-        let response = Authorizer::new().is_authorized(request, set, entities);
+    for chunk in level.reached(principal, resource, entities) {
+        meter.count(chunk)?;
+        let response = Authorizer::new().is_authorized(request, &chunk.set, entities);
         if let Some(error) = response.diagnostics().errors().next() {
             // Cedar skips a rule that it cannot evaluate, a forbid too. Here that is a no.
             tracing::warn!(%error, "a rule could not be evaluated, so that the request is refused");
-            return Some(Decision::undetermined(Verdict::Error));
+            return Ok(Some(Decision::undetermined(Verdict::Error)));
         }
         let mut satisfied = response.diagnostics().reason().peekable();
         if satisfied.peek().is_none() {
@@ -257,9 +403,10 @@ fn decide_level(level: &Slice, asked: &Asked) -> Option<Decision> {
             _ => {}
         }
         verdict = Some(said);
-        determining.extend(satisfied.filter_map(|id| level.rules.get(id)));
+        determining.extend(satisfied.filter_map(|id| level.rule(id)));
     }
-    let mut decision = Decision::undetermined(verdict?);
+    let Some(verdict) = verdict else { return Ok(None) };
+    let mut decision = Decision::undetermined(verdict);
     decision.level = Some(level.priority.map_or(DecidedAt::BuiltIn, DecidedAt::Priority));
     for rule in determining {
         decision.rules.push(rule.statement.id().to_string());
@@ -273,7 +420,7 @@ fn decide_level(level: &Slice, asked: &Asked) -> Option<Decision> {
     decision.policy_ids.dedup();
     decision.notices.sort();
     decision.notices.dedup();
-    Some(decision)
+    Ok(Some(decision))
 }
 
 fn failed(action: Action, error: &dyn std::fmt::Display) -> Decision {

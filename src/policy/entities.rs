@@ -6,7 +6,10 @@ use aka_entity::{identity_provider, tenant, user};
 use cedar_policy::{Entity, EntityUid, RestrictedExpression};
 use sea_orm::ActiveEnum as _;
 
-use super::schema::{TYPES, scope_uid, uid};
+use super::{
+    cost::MAX_TEXT_CHARS,
+    schema::{TYPES, scope_uid, uid},
+};
 use crate::domain::{
     ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
     scopes::Scope,
@@ -114,7 +117,8 @@ pub fn subject(
         ("email_verified".to_owned(), boolean(email_verified)),
         ("scopes".to_owned(), scopes),
     ]);
-    if let Some(email) = email {
+    // Of what a request brings into a decision nothing is longer: rules are weighed for that.
+    if let Some(email) = email.filter(|email| email.chars().count() <= MAX_TEXT_CHARS) {
         attributes.insert("email".to_owned(), text(email));
     }
     Known::new(

@@ -1,12 +1,16 @@
 //! Why not? Which rules came nearest to a yes, and which of their clauses were not satisfied, with the values that those
 //! saw.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, Expression, PolicySet, eval_expression};
 
 use super::{
     clauses::{self, take_apart},
+    cost::Weight,
     decision::{Asked, Decision, Verdict},
     rules::{Rule, Slice},
 };
@@ -14,23 +18,40 @@ use super::{
 /// Explanations that are given at most.
 const MAX_EXPLANATIONS: usize = 5;
 
-/// How much is looked at for an explanation.
+/// How much is looked at for an explanation. A rule that would take more is left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     /// Rules that are taken apart.
     rules: usize,
     /// Clauses that are asked on their own.
     clauses: usize,
+    /// What the rules weigh together: taking one apart costs its nodes, asking its clauses what it costs to evaluate.
+    weight: Weight,
+    /// How long it may take.
+    time: Duration,
 }
 
 impl Effort {
-    /// For somebody who asks why: hundreds of milliseconds at worst.
+    /// For somebody who asks why.
     pub const THOROUGH: Self = Self {
         rules: 1_000,
         clauses: 5_000,
+        weight: Weight {
+            nodes: 50_000,
+            cost: 20_000_000,
+        },
+        time: Duration::from_millis(100),
     };
     /// For every request that is refused: a refusal must not cost much more than a yes.
-    pub const QUICK: Self = Self { rules: 10, clauses: 30 };
+    pub const QUICK: Self = Self {
+        rules: 10,
+        clauses: 30,
+        weight: Weight {
+            nodes: 1_000,
+            cost: 200_000,
+        },
+        time: Duration::from_millis(5),
+    };
 }
 
 /// What a rule had to do with a decision.
@@ -87,7 +108,7 @@ pub(super) fn explain<'a>(
     asked: &Asked,
     effort: Effort,
 ) -> Vec<Explanation> {
-    let rules = levels.flat_map(|level| level.rules.values());
+    let rules = levels.flat_map(Slice::rules);
     match decision.verdict {
         Verdict::Permitted => Vec::new(),
         Verdict::Forbidden => rules
@@ -100,9 +121,11 @@ pub(super) fn explain<'a>(
             .collect(),
         Verdict::NotPermitted | Verdict::Error => {
             let permits = rules.filter(|rule| rule.statement.effect() == Effect::Permit);
-            let mut left = effort.clauses;
+            let mut left = effort;
+            let until = Instant::now() + effort.time;
             let mut near: Vec<Explanation> = permits
                 .take(effort.rules)
+                .take_while(|_| Instant::now() < until)
                 .filter_map(|rule| {
                     let unsatisfied = unsatisfied(rule, asked, &mut left)?;
                     Some(Explanation {
@@ -118,10 +141,15 @@ pub(super) fn explain<'a>(
     }
 }
 
-/// The clauses of a rule that are not satisfied. None where there are more than may still be asked.
-fn unsatisfied(rule: &Rule, asked: &Asked, left: &mut usize) -> Option<Vec<Clause>> {
-    let clauses = take_apart(&rule.statement, *left)?;
-    *left -= clauses.len();
+/// The clauses of a rule that are not satisfied. None where that would take more than what is left.
+fn unsatisfied(rule: &Rule, asked: &Asked, left: &mut Effort) -> Option<Vec<Clause>> {
+    let weight = Weight {
+        nodes: left.weight.nodes.checked_sub(rule.weight.nodes)?,
+        cost: left.weight.cost.checked_sub(rule.weight.cost)?,
+    };
+    let clauses = take_apart(&rule.statement, left.clauses)?;
+    left.weight = weight;
+    left.clauses -= clauses.len();
     Some(
         clauses
             .into_iter()

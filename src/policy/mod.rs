@@ -7,27 +7,35 @@
 //! 2. the tenant's own policies, one level for each priority;
 //! 3. the built-in level `scopes`, which lets a credential do what its scopes say.
 //!
+//! What a rule can cost at worst is found out when it is stored ([`cost`]), so that a decision that may take long is known
+//! beforehand and made where it keeps no other tenant waiting ([`decide_quickly`]).
+//!
 //! Nothing is parsed while a request waits. A tenant's rules are parsed when they are read, and sliced by what they name
-//! as action, principal and resource ([`rules`], [`groups`]), so that a decision evaluates only rules that can apply to
+//! as action, principal and resource ([`rule_set`], [`groups`]), so that a decision evaluates only rules that can apply to
 //! it; the entities of a credential are built when it is first seen ([`entities`]).
 
 pub mod action;
 mod capabilities;
 mod clauses;
 pub mod corpus;
+pub mod cost;
 mod decision;
 pub mod entities;
 mod explain;
 mod groups;
+pub mod outline;
 #[cfg(test)]
 mod properties;
+mod rule_set;
 pub mod rules;
 pub mod schema;
 pub mod statement;
 mod warnings;
 
 pub use action::Action;
-pub use capabilities::{Can, Capability, Deciding, Who, capabilities};
-pub use decision::{DecidedAt, Decision, Memo, Query, Verdict, decide, decide_and_explain, only_principal};
+pub use capabilities::{Can, Capabilities, Capability, Deciding, Who};
+pub use decision::{
+    DecidedAt, Decision, Expensive, Memo, Query, Verdict, decide, decide_and_explain, decide_quickly, only_principal,
+};
 pub use explain::{Clause, Effort, Explanation};
-pub use warnings::{RuleWarning, warnings};
+pub use warnings::RuleWarning;

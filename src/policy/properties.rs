@@ -16,13 +16,15 @@ use cedar_policy::{
 use uuid::Uuid;
 
 use super::{
-    Action, Query, Verdict, decide,
-    rules::{Level, Rule, RuleSet, mark, parse_rule},
+    Action, Query, Verdict,
+    cost::Weight,
+    decide,
+    rules::{CheckedRule, Level, Rule, RuleSet, check_rule},
     schema::{BUILTIN_TEXT, action_entity},
     statement::Statement,
 };
 use crate::domain::{
-    ids::{PolicyId as TenantPolicyId, PolicyRuleId, TenantId},
+    ids::{PolicyId as TenantPolicyId, PolicyRuleId},
     scopes::Scope,
     tenant_state::arrange,
 };
@@ -351,8 +353,8 @@ fn policies_decide_level_by_level_as_each_rule_does_alone() {
     let (guard, scopes) = (builtin("guard"), builtin("scopes"));
     let mut seen = Seen::default();
     // Parsing is what takes time: tenants choose from these.
-    let texts: Vec<(String, Policy)> = std::iter::repeat_with(|| statement(&mut random, &SOUND))
-        .filter_map(|text| parse_rule(&text).ok().map(|parsed| (text, parsed)))
+    let texts: Vec<CheckedRule> = std::iter::repeat_with(|| statement(&mut random, &SOUND))
+        .filter_map(|text| check_rule(&text).ok())
         .take(200)
         .collect();
     for tenant in 0..TENANTS {
@@ -363,7 +365,8 @@ fn policies_decide_level_by_level_as_each_rule_does_alone() {
             let priority = i32::try_from(random.below(4)).expect("small") - 1;
             let mut rows = Vec::new();
             for _ in 0..random.below(12) {
-                let (text, parsed) = random.of(&texts).clone();
+                let rule = random.of(&texts).clone();
+                let parsed = rule.statement.clone();
                 let rule_id = PolicyRuleId(Uuid::now_v7());
                 let notice = random.once_in(4).then(|| "Of the row.".to_owned());
                 plain.push((
@@ -381,10 +384,14 @@ fn policies_decide_level_by_level_as_each_rule_does_alone() {
                     id: rule_id.0,
                     policy_id: id,
                     ordinal: 0,
-                    checked: mark(&text).to_vec(),
-                    policy_text: text,
+                    checked: rule.mark().to_vec(),
+                    policy_text: rule.text,
                     notice,
                     created_at: 0,
+                    outline: rule.outline,
+                    bytes: 0,
+                    nodes: rule.weight.nodes.try_into().expect("it is small"),
+                    cost: rule.weight.cost.try_into().expect("it is small"),
                 });
             }
             let policy = policy::Model {
@@ -401,7 +408,9 @@ fn policies_decide_level_by_level_as_each_rule_does_alone() {
         }
         // As the store hands them over.
         source.sort_by_key(|(policy, _)| (-policy.priority, policy.id));
-        let rules = arrange(TenantId(Uuid::nil()), &source).expect("every rule has been parsed before");
+        let rules = source.iter().flat_map(|(_, rows)| rows);
+        let parsed = rules.map(|row| (row.id, Rule::of_tenant(row).expect("it has been parsed before")));
+        let rules = arrange(&source, &parsed.collect()).expect("their ids are their own");
         let mut levels = vec![guard.iter().collect::<Vec<_>>()];
         for priority in [2, 1, 0, -1] {
             let of_level = plain.iter().filter(|(of, _)| *of == priority);
@@ -450,8 +459,8 @@ fn a_sliced_decision_is_the_one_that_all_rules_make_together() {
     for tenant in 0..TENANTS {
         let rules: Vec<Rule> = (0..=random.below(RULES))
             .map(|_| {
-                let ids = (PolicyRuleId(Uuid::now_v7()), TenantPolicyId(Uuid::nil()));
-                Rule::of_tenant(random.of(&texts), ids.0, ids.1, None)
+                let (rule, id) = (random.of(&texts), PolicyRuleId(Uuid::now_v7()));
+                Rule::candidate(rule, Weight::of(rule), &id.to_string())
             })
             .collect();
         let together = PolicySet::from_policies(rules.iter().map(|rule| Policy::clone(&rule.statement)));
@@ -460,11 +469,12 @@ fn a_sliced_decision_is_the_one_that_all_rules_make_together() {
             priority: Some(0),
             rules,
         };
-        let sliced = RuleSet::new(&[level]);
+        let sliced = RuleSet::new(&[level]).expect("their ids are their own");
         for _ in 0..REQUESTS {
             let asked = Asked::new(&mut random);
             // Of the built-in rules that have conditions this knows nothing.
-            let conditional = [Action::CreateApiKey, Action::RotateApiKey].contains(&asked.action)
+            let conditional = [Action::CreateApiKey, Action::RotateApiKey, Action::ConfigureTokenIssuer]
+                .contains(&asked.action)
                 || [Scope::TenantsRead, Scope::TenantsWrite].contains(&asked.action.scope());
             if conditional {
                 continue;

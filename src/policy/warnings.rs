@@ -1,11 +1,12 @@
 //! What Cedar warns of in a rule that it takes: that it can never apply, or that it reads otherwise than it is written.
 
-use cedar_policy::{Policy, PolicySet, ValidationMode};
+use cedar_policy::ValidationResult;
+use serde::{Deserialize, Serialize};
 
-use super::{rules::position, schema::VALIDATOR};
+use super::rules::position;
 
 /// What may be wrong with a rule, though it is one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleWarning {
     /// What, in Cedar's words.
     pub message: String,
@@ -13,13 +14,9 @@ pub struct RuleWarning {
     pub position: Option<(usize, usize)>,
 }
 
-/// What Cedar warns of in a rule that was parsed from a text.
+/// What Cedar warned of when it checked a rule that was parsed from a text.
 #[must_use]
-pub fn warnings(rule: &Policy, text: &str) -> Vec<RuleWarning> {
-    let Ok(set) = PolicySet::from_policies([rule.clone()]) else {
-        return Vec::new();
-    };
-    let result = VALIDATOR.validate(&set, ValidationMode::Strict);
+pub(super) fn warnings(result: &ValidationResult, text: &str) -> Vec<RuleWarning> {
     let warnings = result.validation_warnings().map(|warning| {
         let diagnostic: &dyn miette::Diagnostic = warning;
         let offset = diagnostic
