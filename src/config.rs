@@ -1,12 +1,13 @@
 //! Settings: each is a flag and a variable of the environment, and is checked before anything is done with it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     cross_origin::{CrossOrigin, Origin},
+    listen::Listen,
     root_key::{self, Source},
     store::DatabaseUrl,
 };
@@ -14,7 +15,7 @@ use crate::{
 /// Where the data is.
 #[derive(Args, Clone, Debug)]
 pub struct Database {
-    /// The database: `sqlite://path` (the file is made when it is missing) or `postgres://user:password@host/database`
+    /// The database: `sqlite://path` (the file is created if it does not exist) or `postgres://user:password@host/database`
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -72,17 +73,18 @@ impl Database {
 /// Where the server listens, and what it trusts.
 #[derive(Args, Clone, Debug)]
 pub struct Serving {
-    /// The address and port to listen on; port 0 takes any that is free
+    /// Where to listen: an address and port, as in `0.0.0.0:8080`, a host name and port, as in `localhost:8080`, or a
+    /// port of 127.0.0.1, as in `8080`. Port 0 takes any free port
     #[arg(
         long,
         env = "AKA_LISTEN",
         default_value = "127.0.0.1:8080",
-        value_name = "ADDRESS:PORT",
+        value_name = "[ADDRESS:]PORT",
         hide_env_values = true
     )]
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The origins whose pages may call the server from a browser, with commas between them, as in
-    /// `https://app.example.com`; `*` for all. None, when it is not given
+    /// `https://app.example.com`; `*` for all. Default: none
     #[arg(
         long,
         env = "AKA_CORS_ORIGINS",
@@ -104,7 +106,7 @@ impl Serving {
 /// What is done before the server begins.
 #[derive(Args, Clone, Debug)]
 pub struct Starting {
-    /// Whether to bring the tables to this version first; if false, the server refuses to start on older ones
+    /// Whether to update the tables to this version first. If false, the server refuses to start on older ones
     #[arg(
         long,
         env = "AKA_MIGRATE",
@@ -160,7 +162,7 @@ pub enum LogFormat {
     Auto,
     /// For people.
     Text,
-    /// For programs: a JSON object a line.
+    /// For programs: one JSON object per line.
     Json,
 }
 

@@ -12,6 +12,7 @@ mod connections;
 pub mod cross_origin;
 pub mod demo;
 pub mod domain;
+pub mod listen;
 pub mod policy;
 pub mod pool;
 pub mod request_id;

@@ -42,6 +42,7 @@ use crate::{
         api_keys::ApiKeys, decision_log::DecisionLog, idempotency, jwks_client::JwksClient, tenant_state::Tenants,
         tokens::Tokens,
     },
+    listen::Bound,
     pool::Pool,
     request_id::{REQUEST_ID, RequestId},
     root_key::Source,
@@ -102,11 +103,10 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Where the address cannot be had.
-    pub async fn listen(self, address: SocketAddr, cross_origin: CrossOrigin) -> Result<Listening, io::Error> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
-        let listener = TcpListener::bind(address).await.map_err(named)?;
-        let address = listener.local_addr().map_err(named)?;
+    /// Where the address cannot be had any more.
+    pub fn listen(self, bound: Bound, cross_origin: CrossOrigin) -> Result<Listening, io::Error> {
+        let listener = bound.listen()?;
+        let address = listener.local_addr()?;
         Ok(Listening {
             server: self,
             cross_origin,

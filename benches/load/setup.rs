@@ -140,7 +140,10 @@ async fn tenants(url: &str, options: &Options, cores: &Cores, directory: &Path) 
     aka::run(url, &["migrate", "up"])?;
     let create = ["tenant", "create", "--name", "Master", "--slug", "master", "--master"];
     let master: Value = serde_json::from_str(&aka::run(url, &create)?)?;
-    let key: Value = serde_json::from_str(&aka::run(url, &["key", "create", "--tenant", "master"])?)?;
+    let key: Value = serde_json::from_str(&aka::run(
+        url,
+        &["key", "create", "--tenant", "master", "--scopes", "all"],
+    )?)?;
     let server = Aka::start(url, &options.server_log, cores, directory).await?;
     let mut operator = Caller::new(&server, text(&key, "raw_key")?, text(&master, "id")?).await?;
     let mut tenants = Vec::new();

@@ -610,7 +610,7 @@ impl IntoResponse for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(reason) => Self::Unavailable { reason },
+            StoreError::Unavailable(reason) | StoreError::Unreachable(reason) => Self::Unavailable { reason },
             StoreError::Overloaded => Self::Overloaded,
             StoreError::TenantOverloaded(limit) => Self::TooManyRequests { limit },
             StoreError::RootKey(error) => Self::Internal {

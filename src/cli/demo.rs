@@ -42,12 +42,14 @@ const KEY_SECONDS: i64 = 24 * 60 * 60;
 
 pub async fn run(arguments: Arguments) -> Outcome {
     let serving = arguments.serving;
+    let bound = serving.listen.bind().await?;
     let directory = tempfile::Builder::new().prefix("aka-demo-").tempdir()?;
     let url: DatabaseUrl = format!("sqlite://{}", directory.path().join("aka.db").display()).parse()?;
     store::migrate(&url).await?;
     let server = Server::open(&url, &Source::Given(RootKey::random()?), true).await?;
     let key = seed(server.store()).await?;
-    let listening = server.listen(serving.listen, serving.cross_origin()).await?;
+    let listening = server.listen(bound, serving.cross_origin())?;
+    let asked_to_stop = server::asked_to_stop()?;
     let address = listening.address();
     print(&format!(
         r#"listening on {address}
@@ -66,7 +68,7 @@ Or try it in the browser: open {address}/docs, press Authorize, and give as apiK
         tenant = demo::TENANT,
         github = demo::GITHUB,
     ))?;
-    listening.run(server::asked_to_stop()?).await;
+    listening.run(asked_to_stop).await;
     directory.close()?;
     Ok(())
 }

@@ -1,21 +1,21 @@
 //! `aka key`
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
-use super::{Outcome, open, print};
+use super::{Outcome, print_json, tenant, with_store};
 use crate::{
-    api, clock,
+    api::api_keys::{ApiKey, CreatedApiKey},
+    clock,
     config::Database,
     domain::{
-        api_keys::{ApiKeyRefusal, CreateApiKey, NewApiKey},
+        api_keys::{self, ApiKeyRefusal, CreateApiKey, NewApiKey, RevokeApiKey},
         caller::Permit,
         ids::{ApiKeyId, TenantId},
         scopes::Scope,
-        tenants,
         text::Name,
     },
     policy::Action,
-    store::{Store, StoreError},
 };
 
 #[derive(Args)]
@@ -30,23 +30,59 @@ const MAX_DAYS: i64 = 3650;
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make an API key, and print it as JSON. `raw_key` is the key itself; it is not shown again
-    Create {
-        /// The tenant that gets the key: its id or its slug
+    /// Create an API key, and print it as JSON, with a `curl` line that uses it
+    ///
+    /// `raw_key` is the key itself. It is not shown again.
+    Create(Create),
+    /// Print all API keys of a tenant as a JSON array, oldest first. The keys themselves are not stored and not shown
+    List {
+        /// The tenant: its id or its slug
         #[arg(long, value_name = "ID|SLUG")]
         tenant: String,
-        /// What the key is to be called
-        #[arg(long, default_value = "command line")]
-        name: Name,
-        /// What the key may do: `all`, or scopes with commas between them
-        #[arg(long, default_value = "all", value_parser = Scopes::parse, value_name = "SCOPES")]
-        scopes: Scopes,
-        /// After how many days the key stops working; never when it is not given
-        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS), allow_negative_numbers = true)]
-        expires_in_days: Option<i64>,
         #[command(flatten)]
         database: Database,
     },
+    /// Revoke an API key, and print it as JSON. Running servers refuse it within two seconds
+    Revoke {
+        /// The id of the key, from `aka key list`; not the key itself
+        #[arg(value_name = "KEY_ID")]
+        id: ApiKeyId,
+        /// The tenant of the key: its id or its slug
+        #[arg(long, value_name = "ID|SLUG")]
+        tenant: String,
+        #[command(flatten)]
+        database: Database,
+    },
+}
+
+#[derive(Args)]
+struct Create {
+    /// The tenant that gets the key: its id or its slug
+    #[arg(long, value_name = "ID|SLUG")]
+    tenant: String,
+    /// The name of the key, for people
+    #[arg(long, default_value = "command line")]
+    name: Name,
+    /// What the key may do: `all`, or scopes with commas between them, as in `identities:read,identities:write`
+    #[arg(long, value_parser = Scopes::parse, value_name = "SCOPES")]
+    scopes: Scopes,
+    /// After how many days the key stops working
+    #[arg(
+        long,
+        default_value = "90",
+        value_name = "DAYS",
+        value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS),
+        allow_negative_numbers = true
+    )]
+    expires_in_days: i64,
+    /// Create a key that works until it is revoked
+    #[arg(long, conflicts_with = "expires_in_days")]
+    never_expires: bool,
+    /// The address of the server, for the `curl` line
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    server: String,
+    #[command(flatten)]
+    database: Database,
 }
 
 /// Scopes at the command line.
@@ -63,48 +99,115 @@ impl Scopes {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let Command::Create {
+    match arguments.command {
+        Command::Create(arguments) => create(arguments).await,
+        Command::List { tenant, database } => {
+            let keys = with_store(&database, async |store| {
+                let tenant = tenant::find(store, &tenant).await?;
+                let page = async |after, limit| api_keys::list(store, tenant, after, limit).await;
+                super::all(page, |key| key.id).await
+            })
+            .await?;
+            let keys: Vec<_> = keys.into_iter().map(ApiKey::from).collect();
+            print_json(&keys)
+        }
+        Command::Revoke { id, tenant, database } => revoke(id, &tenant, &database).await,
+    }
+}
+
+/// A key that was just created, and what a person needs to use it.
+#[derive(Serialize)]
+struct Created {
+    /// What goes into `X-Tenant-ID`.
+    tenant_id: TenantId,
+    #[serde(flatten)]
+    key: CreatedApiKey,
+    /// A request that the key may send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    curl: Option<String>,
+}
+
+async fn create(arguments: Create) -> Outcome {
+    let Create {
         tenant,
         name,
         scopes: Scopes(scopes),
         expires_in_days,
+        never_expires,
+        server,
         database,
-    } = arguments.command;
-    let store = open(&database).await?;
-    let expires_at = expires_in_days.map(|days| clock::now().plus_seconds(days * SECONDS_PER_DAY));
+    } = arguments;
+    let expires_at = clock::now().plus_seconds(expires_in_days * SECONDS_PER_DAY);
     let key = NewApiKey {
         id: ApiKeyId::new(),
         name,
-        scopes,
+        scopes: scopes.clone(),
         identity_provider_id: None,
-        expires_at,
+        expires_at: (!never_expires).then_some(expires_at),
     };
-    let made = match find(&store, &tenant).await {
-        Ok(Some(id)) => {
-            let permit = Permit::of_operator(id, Action::CreateApiKey);
-            store
-                .write(CreateApiKey::new(permit, key))
-                .await
-                .map_err(|refusal| match refusal {
-                    ApiKeyRefusal::Store(error) => error.to_string(),
-                    ApiKeyRefusal::Randomness => "the operating system gives no randomness".into(),
-                    _ => format!("--tenant {tenant}: there is no such tenant"),
-                })
-        }
-        Ok(None) => Err(format!("--tenant {tenant}: there is no tenant with this id or slug")),
-        Err(error) => Err(error.to_string()),
-    };
-    store.close().await;
-    let (key, raw) = made?;
-    print(&serde_json::to_string_pretty(&api::api_keys::CreatedApiKey::new(
-        key, &raw,
-    ))?)
+    let (tenant_id, key, raw) = with_store(&database, async |store| {
+        let id = tenant::find(store, &tenant).await?;
+        let change = CreateApiKey::new(Permit::of_operator(id, Action::CreateApiKey), key);
+        let (key, raw) = store.write(change).await.map_err(|refusal| told(refusal, &tenant))?;
+        Ok((id, key, raw))
+    })
+    .await?;
+    let curl = request(&scopes).map(|request| {
+        format!(
+            "curl -i '{}{request} -H 'X-API-Key: {}' -H 'X-Tenant-ID: {tenant_id}'",
+            server.trim_end_matches('/'),
+            raw.reveal(),
+        )
+    });
+    print_json(&Created {
+        tenant_id,
+        key: CreatedApiKey::new(key, &raw),
+        curl,
+    })
 }
 
-async fn find(store: &Store, tenant: &str) -> Result<Option<TenantId>, StoreError> {
-    let row = match tenant.parse() {
-        Ok(id) => tenants::find(store, id).await?,
-        Err(_) => tenants::find_by_slug(store, tenant).await?,
-    };
-    Ok(row.map(|row| TenantId(row.id)))
+/// A request that a key with these scopes may send, as the rest of a line whose quote is open. Words in capitals are for
+/// the reader to replace.
+fn request(scopes: &[Scope]) -> Option<&'static str> {
+    let requests = [
+        (Scope::UsersRead, "/v1/users'"),
+        (Scope::IdentityProvidersRead, "/v1/identity-providers'"),
+        (Scope::ApiKeysRead, "/v1/api-keys'"),
+        (Scope::PoliciesRead, "/v1/policies'"),
+        (Scope::TenantsRead, "/v1/tenants'"),
+        (
+            Scope::IdentitiesRead,
+            "/v1/identities/lookup?identity_provider_id=PROVIDER_ID&external_id=ACCOUNT_ID'",
+        ),
+        (
+            Scope::IdentitiesWrite,
+            r#"/v1/users/USER_ID/identities' --json '{"identity_provider_id":"PROVIDER_ID","external_id":"ACCOUNT_ID"}'"#,
+        ),
+    ];
+    let request = requests.into_iter().find(|(scope, _)| scopes.contains(scope));
+    request.map(|(_, request)| request)
+}
+
+async fn revoke(id: ApiKeyId, tenant: &str, database: &Database) -> Outcome {
+    let key = with_store(database, async |store| {
+        let tenant_id = tenant::find(store, tenant).await?;
+        let change = RevokeApiKey::new(Permit::of_operator(tenant_id, Action::RevokeApiKey), id);
+        store.write(change).await.map_err(|refusal| told(refusal, tenant))?;
+        let key = api_keys::find(store, tenant_id, id).await?;
+        key.ok_or_else(|| told(ApiKeyRefusal::NoKey, tenant).into())
+    })
+    .await?;
+    print_json(&ApiKey::from(key))
+}
+
+/// Why a key was not created or revoked, for the person who asked.
+fn told(refusal: ApiKeyRefusal, tenant: &str) -> String {
+    match refusal {
+        ApiKeyRefusal::Store(error) => error.to_string(),
+        ApiKeyRefusal::Randomness => "the operating system provides no random numbers".into(),
+        ApiKeyRefusal::NoKey => {
+            format!("tenant {tenant} has no API key with this id; `aka key list --tenant {tenant}` shows all")
+        }
+        _ => format!("--tenant {tenant}: the tenant no longer exists"),
+    }
 }

@@ -1,5 +1,6 @@
 //! The program at the command line. A file a command.
 
+mod backup;
 mod demo;
 mod key;
 mod migrate;
@@ -8,12 +9,19 @@ mod serve;
 mod spec;
 mod tenant;
 
-use std::{ffi::OsString, io::Write as _, process::ExitCode, sync::Arc};
+use std::{
+    ffi::OsString,
+    io::{ErrorKind, Write as _},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::{
     CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
+use serde::Serialize;
+use uuid::Uuid;
 
 use crate::{
     config::{Database, Logging},
@@ -26,7 +34,7 @@ use crate::{
 #[command(
     name = "aka",
     version,
-    after_help = "Begin with `aka demo`, which needs nothing. Each command explains its settings: `aka serve --help`."
+    after_help = "Start with `aka demo`, which needs no setup. Each command explains its settings: `aka serve --help`."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,24 +45,26 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a server on a throw-away store, and print a `curl` line that links an account
+    /// Run a server on a temporary database with sample data, and print a `curl` line that links an account
     Demo(demo::Arguments),
     /// Run the server
     Serve(serve::Arguments),
-    /// Bring the tables up to this version, take them down, or say how they are
+    /// Update the tables to this version, undo that, or show their status
     Migrate(migrate::Arguments),
+    /// Back up a SQLite database, while servers use it
+    Backup(backup::Arguments),
     /// Manage tenants
     Tenant(tenant::Arguments),
     /// Manage API keys
     Key(key::Arguments),
-    /// Try rules before they reach a server
+    /// Test rules before a server has them, and disable policies that lock everybody out
     Policy(policy::Arguments),
     /// Print the OpenAPI document
     Spec(spec::Arguments),
 }
 
 /// Why the program ends without having done what it was asked, for the person who asked.
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// The stack of each worker in bytes. Cedar's parser recurses, and its deepest permitted text needs more than the usual
 /// 2 MiB in a debug build.
@@ -75,9 +85,10 @@ pub fn main() -> ExitCode {
                 Command::Demo(arguments) => demo::run(arguments).await,
                 Command::Serve(arguments) => serve::run(arguments).await,
                 Command::Migrate(arguments) => migrate::run(arguments).await,
+                Command::Backup(arguments) => backup::run(arguments).await,
                 Command::Tenant(arguments) => tenant::run(arguments).await,
                 Command::Key(arguments) => key::run(arguments).await,
-                Command::Policy(arguments) => policy::run(arguments),
+                Command::Policy(arguments) => policy::run(arguments).await,
                 Command::Spec(arguments) => spec::run(arguments),
             }
         })
@@ -119,20 +130,49 @@ fn variable_of(command: &clap::Command, argument: &str) -> Option<OsString> {
         .or_else(|| command.get_subcommands().find_map(|one| variable_of(one, argument)))
 }
 
-/// Prints the result of a command.
+/// Prints the result of a command. A reader who has seen enough (`aka spec | head`) is not an error.
 fn print(text: &str) -> Outcome {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", text.trim_end())?;
-    Ok(out.flush()?)
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
-/// Opens a store for a command that makes one change.
-async fn open(database: &Database) -> Result<Store, Box<dyn std::error::Error>> {
+/// Prints the result of a command as JSON.
+fn print_json(result: &impl Serialize) -> Outcome {
+    print(&serde_json::to_string_pretty(result)?)
+}
+
+/// Works with a store, and closes it.
+async fn with_store<T>(database: &Database, work: impl AsyncFnOnce(&Store) -> Outcome<T>) -> Outcome<T> {
     let (url, root_key) = (&database.url()?, database.root_key()?);
     check_tables(url).await?;
     let no_memory = Arc::new(|_, _| {});
-    let opened = Store::open(url, &root_key, no_memory).await;
-    opened.map_err(|error| unusable(url, &error))
+    let store = Store::open(url, &root_key, no_memory)
+        .await
+        .map_err(|error| unusable(url, &error))?;
+    let outcome = work(&store).await;
+    store.close().await;
+    outcome
+}
+
+/// Rows that are read at a time.
+const PAGE: u64 = 250;
+
+/// All rows of a list that comes in pages, each of which begins after the id at the end of the last.
+async fn all<T>(
+    mut page: impl AsyncFnMut(Option<Uuid>, u64) -> Result<Vec<T>, StoreError>,
+    id: impl Fn(&T) -> Uuid,
+) -> Outcome<Vec<T>> {
+    let mut rows: Vec<T> = Vec::new();
+    loop {
+        let next = page(rows.last().map(&id), PAGE).await?;
+        if next.is_empty() {
+            return Ok(rows);
+        }
+        rows.extend(next);
+    }
 }
 
 /// Refuses a database whose tables are not those of this version.

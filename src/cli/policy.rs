@@ -1,11 +1,25 @@
 //! `aka policy`
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
+use uuid::Uuid;
 
-use super::{Outcome, print};
-use crate::policy::corpus;
+use super::{Outcome, print, print_json, tenant, with_store};
+use crate::{
+    config::Database,
+    domain::{
+        caller::Permit,
+        ids::PolicyId,
+        policies::{self, PolicyRefusal, UpdatePolicy},
+    },
+    policy::{Action, corpus},
+};
+use aka_entity::{policy, policy_rule};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -15,20 +29,56 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Decide the requests of a directory by its rules, and say where a decision is not the expected one
+    /// Decide the requests of a directory by its rules, and show which decisions are not the expected ones
     ///
-    /// The directory has rules in *.cedar (100-guardrails.cedar has the priority 100), those whom the requests speak of
-    /// in entities.json, and the requests with their expected decisions in requests.json; or it has such directories.
+    /// The directory has rules in *.cedar (100-guardrails.cedar has the priority 100), the users and API keys that the
+    /// requests name in entities.json, and the requests with their expected decisions in requests.json; or it has such
+    /// directories.
     Test {
         /// The directory
         directory: PathBuf,
     },
+    /// Print all policies of a tenant with their rules as a JSON array, in the order in which they are evaluated
+    List {
+        /// The tenant: its id or its slug
+        #[arg(long, value_name = "ID|SLUG")]
+        tenant: String,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Take the rules of a policy out of force, and print the policy as JSON
+    ///
+    /// This works where the rules themselves keep every API key from changing them. Running servers follow within two
+    /// seconds.
+    Disable(Switch),
+    /// Put the rules of a policy back in force, and print the policy as JSON
+    Enable(Switch),
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
-    let Command::Test { directory } = arguments.command;
+#[derive(Args)]
+struct Switch {
+    /// The id of the policy, from `aka policy list`
+    #[arg(value_name = "POLICY_ID")]
+    id: PolicyId,
+    /// The tenant of the policy: its id or its slug
+    #[arg(long, value_name = "ID|SLUG")]
+    tenant: String,
+    #[command(flatten)]
+    database: Database,
+}
+
+pub async fn run(arguments: Arguments) -> Outcome {
+    match arguments.command {
+        Command::Test { directory } => test(&directory),
+        Command::List { tenant, database } => list(&tenant, &database).await,
+        Command::Disable(switch) => set_enabled(switch, false).await,
+        Command::Enable(switch) => set_enabled(switch, true).await,
+    }
+}
+
+fn test(directory: &Path) -> Outcome {
     let (mut passed, mut failed) = (0, 0);
-    for corpus in corpus::find(&directory)? {
+    for corpus in corpus::find(directory)? {
         let mut report = format!("{}\n", corpus.display());
         for outcome in corpus::run(&corpus)? {
             if outcome.unexpected.is_empty() {
@@ -53,4 +103,82 @@ pub fn run(arguments: Arguments) -> Outcome {
     } else {
         Err(format!("{failed} requests are not decided as expected").into())
     }
+}
+
+/// A policy with the texts of its rules. They are shown as they are stored: where a rule cannot be parsed, this is how to
+/// find it.
+#[derive(Serialize)]
+struct Policy {
+    id: Uuid,
+    name: String,
+    description: Option<String>,
+    enabled: bool,
+    priority: i32,
+    rules: Vec<Rule>,
+}
+
+#[derive(Serialize)]
+struct Rule {
+    id: Uuid,
+    policy_text: String,
+    notice: Option<String>,
+}
+
+impl From<(policy::Model, Vec<policy_rule::Model>)> for Policy {
+    fn from((policy, rules): (policy::Model, Vec<policy_rule::Model>)) -> Self {
+        let rules = rules.into_iter().map(|rule| Rule {
+            id: rule.id,
+            policy_text: rule.policy_text,
+            notice: rule.notice,
+        });
+        Self {
+            id: policy.id,
+            name: policy.name,
+            description: policy.description,
+            enabled: policy.enabled,
+            priority: policy.priority,
+            rules: rules.collect(),
+        }
+    }
+}
+
+async fn list(tenant: &str, database: &Database) -> Outcome {
+    let policies = with_store(database, async |store| {
+        let tenant = tenant::find(store, tenant).await?;
+        let page = async |after, limit| policies::list(store, tenant, after, limit).await;
+        super::all(page, |(policy, _)| policy.id).await
+    })
+    .await?;
+    let mut policies: Vec<_> = policies.into_iter().map(Policy::from).collect();
+    policies.sort_by_key(|policy| std::cmp::Reverse(policy.priority));
+    print_json(&policies)
+}
+
+async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
+    let Switch { id, tenant, database } = switch;
+    let policy = with_store(&database, async |store| {
+        let change = UpdatePolicy {
+            permit: Permit::of_operator(tenant::find(store, &tenant).await?, Action::UpdatePolicy),
+            id,
+            expected: None,
+            name: None,
+            description: None,
+            enabled: Some(enabled),
+            priority: None,
+            rules: None,
+        };
+        store.write(change).await.map_err(|refusal| match refusal {
+            PolicyRefusal::NoPolicy => {
+                format!("tenant {tenant} has no policy with this id; `aka policy list --tenant {tenant}` shows all")
+                    .into()
+            }
+            PolicyRefusal::Store(error) => error.into(),
+            PolicyRefusal::Changed
+            | PolicyRefusal::NoRule
+            | PolicyRefusal::NotAnOrder { .. }
+            | PolicyRefusal::TooManyRules(_) => "the policy was changed at the same time; try again".into(),
+        })
+    })
+    .await?;
+    print_json(&Policy::from(policy))
 }

@@ -5,6 +5,7 @@ use clap::Args;
 use super::{Outcome, check_tables, unusable};
 use crate::{
     config::{Database, Serving, Starting},
+    domain::tenants,
     server::{self, Server},
     store,
 };
@@ -26,6 +27,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         starting,
     } = arguments;
     let (url, root_key) = (&database.url()?, database.root_key()?);
+    let bound = serving.listen.bind().await?;
     if starting.migrate {
         store::migrate(url).await.map_err(|error| unusable(url, &error))?;
     } else {
@@ -34,8 +36,21 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let server = Server::open(url, &root_key, starting.jwks_allow_private)
         .await
         .map_err(|error| unusable(url, &error))?;
-    let listening = server.listen(serving.listen, serving.cross_origin()).await?;
+    let is_empty = tenants::list(server.store(), None, 1)
+        .await
+        .map_err(|error| unusable(url, &error))?
+        .is_empty();
+    let listening = server.listen(bound, serving.cross_origin())?;
+    // From here on, so that whoever reads the next line may ask it to stop.
+    let asked_to_stop = server::asked_to_stop()?;
     super::print(&format!("listening on {}", listening.address()))?;
-    listening.run(server::asked_to_stop()?).await;
+    if is_empty {
+        tracing::warn!(
+            "{url} has no tenant yet, so that no request can be answered. Create one: \
+             aka tenant create --name Example --slug example --master, then a key for it: \
+             aka key create --tenant example --scopes all (both with the same --database-url)"
+        );
+    }
+    listening.run(asked_to_stop).await;
     Ok(())
 }

@@ -2,17 +2,18 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Outcome, open, print};
+use super::{Outcome, print_json, with_store};
 use crate::{
     api,
     config::Database,
     domain::{
         caller::Permit,
         ids::TenantId,
-        tenants::{CreateTenant, TenantRefusal},
+        tenants::{self, CreateTenant, TenantRefusal},
         text::{Name, Slug},
     },
     policy::Action,
+    store::Store,
 };
 
 #[derive(Args)]
@@ -23,30 +24,51 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a tenant, and print it as JSON
+    /// Create a tenant, and print it as JSON
     Create {
-        /// What it is to be called
+        /// Its name, for people
         #[arg(long)]
         name: Name,
         /// Its short name in commands: a-z, 0-9 and -
         #[arg(long)]
         slug: Slug,
-        /// Whether its keys may manage tenants; one tenant may be so
+        /// Let its keys manage tenants. Only one tenant can do that
         #[arg(long)]
         master: bool,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Print all tenants as a JSON array, oldest first
+    List {
         #[command(flatten)]
         database: Database,
     },
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let Command::Create {
-        name,
-        slug,
-        master,
-        database,
-    } = arguments.command;
-    let store = open(&database).await?;
+    match arguments.command {
+        Command::Create {
+            name,
+            slug,
+            master,
+            database,
+        } => create(name, slug, master, &database).await,
+        Command::List { database } => {
+            let tenants = with_store(&database, async |store| {
+                super::all(
+                    async |after, limit| tenants::list(store, after, limit).await,
+                    |tenant| tenant.id,
+                )
+                .await
+            })
+            .await?;
+            let tenants: Vec<_> = tenants.into_iter().map(api::tenants::Tenant::from).collect();
+            print_json(&tenants)
+        }
+    }
+}
+
+async fn create(name: Name, slug: Slug, is_master: bool, database: &Database) -> Outcome {
     let id = TenantId::new();
     let permit = Permit::of_operator(id, Action::CreateTenant);
     let change = CreateTenant {
@@ -54,15 +76,27 @@ pub async fn run(arguments: Arguments) -> Outcome {
         id,
         name,
         slug: slug.clone(),
-        is_master: master,
+        is_master,
     };
-    let made = store.write(change).await;
-    store.close().await;
-    let tenant = made.map_err(|refusal| match refusal {
-        TenantRefusal::MasterTaken => "there is a master tenant already, and there can be only one".into(),
-        TenantRefusal::SlugTaken => format!("--slug {slug}: another tenant has this slug"),
-        TenantRefusal::Changed | TenantRefusal::NoTenant => "the tenant has gone".into(),
-        TenantRefusal::Store(error) => error.to_string(),
-    })?;
-    print(&serde_json::to_string_pretty(&api::tenants::Tenant::from(tenant))?)
+    let tenant = with_store(database, async |store| {
+        store.write(change).await.map_err(|refusal| match refusal {
+            TenantRefusal::MasterTaken => "there is a master tenant already, and there can be only one".into(),
+            TenantRefusal::SlugTaken => format!("--slug {slug}: another tenant has this slug").into(),
+            TenantRefusal::Changed | TenantRefusal::NoTenant => "the tenant no longer exists".into(),
+            TenantRefusal::Store(error) => error.into(),
+        })
+    })
+    .await?;
+    print_json(&api::tenants::Tenant::from(tenant))
+}
+
+/// The tenant with this id or slug, given as `--tenant`.
+pub(super) async fn find(store: &Store, tenant: &str) -> Result<TenantId, Box<dyn std::error::Error>> {
+    let row = match tenant.parse() {
+        Ok(id) => tenants::find(store, id).await?,
+        Err(_) => tenants::find_by_slug(store, tenant).await?,
+    };
+    row.map(|row| TenantId(row.id)).ok_or_else(|| {
+        format!("--tenant {tenant}: there is no tenant with this id or slug; `aka tenant list` shows all").into()
+    })
 }

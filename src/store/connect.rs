@@ -10,9 +10,10 @@ use std::{
 
 use futures_util::FutureExt as _;
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection,
+    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
-        self, Connection as _, SqliteConnection,
+        self, ConnectOptions as _, Connection as _, SqliteConnection,
+        postgres::PgConnectOptions,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
@@ -107,9 +108,9 @@ pub struct Connections {
 /// Opens the connections.
 pub async fn open(url: &DatabaseUrl) -> Result<Connections, StoreError> {
     make_private_file(url)?;
-    let writer = Database::connect(options(url, 1)).await?;
+    let writer = connect(url, 1).await?;
     let readers = if url.is_sqlite() { SQLITE_READERS } else { READERS };
-    let reader = Database::connect(options(url, readers)).await?;
+    let reader = connect(url, readers).await?;
     Ok(Connections { reader, writer })
 }
 
@@ -119,7 +120,7 @@ pub async fn for_migration(url: &DatabaseUrl) -> Result<DatabaseConnection, Stor
     /// The number is any that no other program uses as an advisory lock.
     const TURN: &str = "SELECT pg_advisory_lock(7205131894)";
     make_private_file(url)?;
-    let db = Database::connect(options(url, 1)).await?;
+    let db = connect(url, 1).await?;
     if !url.is_sqlite() {
         // The lock belongs to the connection, and goes with it. A node may wait longer than a statement takes.
         use sea_orm::ConnectionTrait as _;
@@ -144,9 +145,49 @@ fn make_private_file(url: &DatabaseUrl) -> Result<(), StoreError> {
         .and_then(|file| file.set_permissions(fs::Permissions::from_mode(OWNER_ONLY)));
     match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(StoreError::Unavailable(format!("cannot make the file: {error}")))
+            Err(StoreError::Unreachable(format!("cannot create the file: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Opens a connection for a look at a database that is not to be changed, and whose file is not to be made.
+pub async fn for_looking(url: &DatabaseUrl) -> Result<DatabaseConnection, StoreError> {
+    if let Some(file) = url.sqlite_file().filter(|file| !file.exists()) {
+        return Err(StoreError::Unreachable(format!(
+            "there is no file {}; `aka migrate up` creates it",
+            file.display()
+        )));
+    }
+    connect(url, 1).await
+}
+
+async fn connect(url: &DatabaseUrl, connections: u32) -> Result<DatabaseConnection, StoreError> {
+    match Database::connect(options(url, connections)).await {
+        Ok(db) => Ok(db),
+        Err(error) => Err(StoreError::Unreachable(cause(url, &error).await)),
+    }
+}
+
+/// Why there is no connection, in the words of the driver. The pool tries again until its time is over, and then tells of
+/// the time and not of the reason; one attempt without it tells the reason.
+async fn cause(url: &DatabaseUrl, error: &DbErr) -> String {
+    let of = |error: &sqlx::Error| match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    if let DbErr::Conn(RuntimeErr::SqlxError(error)) = error
+        && !matches!(**error, sqlx::Error::PoolTimedOut)
+    {
+        return of(error);
+    }
+    let Ok(postgres) = PgConnectOptions::from_str(&url.0) else {
+        return error.to_string();
+    };
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, postgres.disable_statement_logging().connect()).await {
+        Ok(Err(error)) => of(&error),
+        Ok(Ok(_)) | Err(_) => format!("no answer within {} ms", ACQUIRE_TIMEOUT.as_millis()),
     }
 }
 
@@ -177,6 +218,8 @@ fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {
                 ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
                 ("synchronous_commit", "on".to_owned()),
                 ("timezone", "UTC".to_owned()),
+                // Without notices such as that a table which is made if it does not exist does exist.
+                ("client_min_messages", "warning".to_owned()),
             ])
         });
     options

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// been made is not known: the caller may send it again.
     #[error("the database cannot be used at the moment: {0}")]
     Unavailable(String),
+    /// There is no connection to the database to begin with, for this reason.
+    #[error("cannot connect to the database: {0}")]
+    Unreachable(String),
     /// More changes are waiting than the queue holds.
     #[error("too many changes are waiting to be written")]
     Overloaded,

@@ -4,10 +4,12 @@
 //! [`Store::reader`], and it changes things only by handing over a [`Change`] ([`change`] says what that is,
 //! [`writer`] how many of them share a commit).
 
+pub mod backup;
 pub mod change;
 mod coalesced;
 mod connect;
 mod error;
+mod migrations;
 mod records;
 mod root_key_check;
 pub mod rows;
@@ -19,8 +21,8 @@ pub use change::{Applied, Change, Record, Tx};
 pub use coalesced::{Coalesced, Question};
 pub use connect::DatabaseUrl;
 pub use error::StoreError;
+pub use migrations::{Undone, migrate, migrate_down, migrations, pending_migrations};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use sea_orm_migration::MigratorTrait;
 
 use crate::{
     domain::ids::TenantId,
@@ -97,49 +99,4 @@ impl Store {
             tracing::warn!(%error, "the connections to the database did not close cleanly");
         }
     }
-}
-
-/// Brings the tables to this program's version. Nodes that start together wait for one another.
-///
-/// # Errors
-///
-/// Where the database cannot be reached, or a step fails; on PostgreSQL and SQLite a failed step leaves nothing behind.
-pub async fn migrate(url: &DatabaseUrl) -> Result<(), StoreError> {
-    let db = connect::for_migration(url).await?;
-    let outcome = aka_migration::Migrator::up(&db, None).await;
-    db.close().await?;
-    Ok(outcome?)
-}
-
-/// Takes the last `steps` steps of the tables' history back (all of them, when none is given), with all data in them.
-///
-/// # Errors
-///
-/// As for [`migrate`].
-pub async fn migrate_down(url: &DatabaseUrl, steps: Option<u32>) -> Result<(), StoreError> {
-    let db = connect::for_migration(url).await?;
-    let outcome = aka_migration::Migrator::down(&db, steps).await;
-    db.close().await?;
-    Ok(outcome?)
-}
-
-/// The names of the steps of the tables' history, in their order.
-#[must_use]
-pub fn migrations() -> Vec<String> {
-    aka_migration::Migrator::migrations()
-        .iter()
-        .map(|step| step.name().to_owned())
-        .collect()
-}
-
-/// The names of the steps that the tables' history has and this database lacks.
-///
-/// # Errors
-///
-/// Where the database cannot be reached.
-pub async fn pending_migrations(url: &DatabaseUrl) -> Result<Vec<String>, StoreError> {
-    let db = connect::for_migration(url).await?;
-    let pending = aka_migration::Migrator::get_pending_migrations(&db).await;
-    db.close().await?;
-    Ok(pending?.iter().map(|step| step.name().to_owned()).collect())
 }

@@ -3,7 +3,7 @@
 use crate::harness::{
     Aka, Store, Uuid, Value,
     child::Directory,
-    json,
+    json, postgres,
     program::{self, run as aka, run_with},
     rows, run, run_on,
 };
@@ -28,14 +28,24 @@ const COMMANDS: &[(&[&str], &[&str])] = &[
     (&["demo"], &["--listen"]),
     (&["migrate"], &["up", "down", "status"]),
     (&["migrate", "up"], &["--database-url", "DATABASE_URL"]),
-    (&["migrate", "down"], &["--database-url", "DATABASE_URL"]),
+    (
+        &["migrate", "down"],
+        &["--steps", "--all", "--yes", "--database-url", "DATABASE_URL"],
+    ),
     (&["migrate", "status"], &["--database-url", "DATABASE_URL"]),
-    (&["tenant"], &["create"]),
+    (&["backup"], &["FILE", "--force", "--database-url", "DATABASE_URL"]),
+    (&["tenant"], &["create", "list"]),
+    (&["tenant", "list"], &["--database-url", "DATABASE_URL"]),
     (
         &["tenant", "create"],
         &["--name", "--slug", "--master", "--database-url", "DATABASE_URL"],
     ),
-    (&["key"], &["create"]),
+    (&["key"], &["create", "list", "revoke"]),
+    (&["key", "list"], &["--tenant", "--database-url", "DATABASE_URL"]),
+    (
+        &["key", "revoke"],
+        &["KEY_ID", "--tenant", "--database-url", "DATABASE_URL"],
+    ),
     (
         &["key", "create"],
         &[
@@ -43,11 +53,18 @@ const COMMANDS: &[(&[&str], &[&str])] = &[
             "--name",
             "--scopes",
             "--expires-in-days",
+            "--never-expires",
+            "--server",
             "--database-url",
             "DATABASE_URL",
         ],
     ),
-    (&["policy"], &["test"]),
+    (&["policy"], &["test", "list", "disable", "enable"]),
+    (&["policy", "list"], &["--tenant", "--database-url", "DATABASE_URL"]),
+    (
+        &["policy", "disable"],
+        &["POLICY_ID", "--tenant", "--database-url", "DATABASE_URL"],
+    ),
     (&["policy", "test"], &["DIRECTORY", "requests.json"]),
     (&["spec"], &["--format"]),
 ];
@@ -98,6 +115,13 @@ fn bad_values_are_refused_by_name() {
         (
             &["serve", "--listen", "127.0.0.1:99999", "--database-url", &sqlite],
             "--listen",
+        ),
+        (&["serve", "--listen", ":8080", "--database-url", &sqlite], "--listen"),
+        (&["serve", "--listen", "", "--database-url", &sqlite], "--listen"),
+        (&["migrate", "down", "--database-url", &sqlite], "--all"),
+        (
+            &["migrate", "down", "--all", "--steps", "1", "--database-url", &sqlite],
+            "--steps",
         ),
         (&["serve", "--database-url", "mysql://localhost/aka"], "--database-url"),
         (&["serve", "--database-url", ""], "--database-url"),
@@ -193,29 +217,145 @@ fn bad_values_in_the_environment_are_refused_by_name() {
 }
 
 #[test]
-fn an_address_in_use_is_refused_by_name() {
+fn an_address_in_use_is_refused_by_name_before_the_database_is_touched() {
     run(async {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = taken.local_addr().expect("a bound socket has an address").to_string();
         let directory = Directory::new();
-        let sqlite = format!("sqlite://{}", directory.path().join("aka.db").display());
+        let file = directory.path().join("aka.db");
+        let sqlite = format!("sqlite://{}", file.display());
 
         let told = aka(&["serve", "--listen", &address, "--database-url", &sqlite]).failed();
 
-        assert!(told.contains(&address), "{told}");
+        assert!(told.contains(&address) && told.contains("--listen"), "{told}");
+        assert!(!file.exists(), "the database is not touched");
     });
 }
 
 #[test]
+fn a_server_listens_where_people_say_it() {
+    run(async {
+        let port = {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+            free.local_addr().expect("a bound socket has an address").port()
+        };
+        for (listen, expected) in [
+            (port.to_string(), format!("http://127.0.0.1:{port}")),
+            (format!("localhost:{port}"), format!("http://127.0.0.1:{port}")),
+            (format!("[::1]:{port}"), format!("http://[::1]:{port}")),
+        ] {
+            let database = Store::Sqlite.empty_database().await;
+            let directory = Directory::new();
+            let server = program::start(
+                &["serve", "--listen", &listen],
+                &[("DATABASE_URL", &database.url)],
+                &directory.path().join("serve.log"),
+            );
+
+            assert_eq!(server.line(), format!("listening on {expected}"));
+
+            let answer = reqwest::get(format!("{expected}/healthz")).await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+            assert_eq!(server.stop(), (Vec::new(), 0));
+        }
+    });
+}
+
+#[test]
+fn a_server_on_an_empty_store_says_what_to_do_next() {
+    for store in [Store::Sqlite, Store::Postgres] {
+        run(async {
+            let database = store.empty_database().await;
+            let environment = [("DATABASE_URL", database.url.as_str())];
+            let directory = Directory::new();
+            let serve = || {
+                let log = directory.path().join("serve.log");
+                let server = program::start(&["serve", "--listen", "127.0.0.1:0"], &environment, &log);
+                server.line();
+                let (printed, status) = server.stop();
+                assert_eq!((printed, status), (Vec::new(), 0));
+                let told = std::fs::read_to_string(&log).expect("a log");
+                std::fs::remove_file(log).expect("a log");
+                told
+            };
+
+            let told = serve();
+            assert!(
+                told.contains("aka tenant create") && told.contains("aka key create"),
+                "{told}"
+            );
+
+            let tenant = ["tenant", "create", "--name", "Example", "--slug", "example", "--master"];
+            run_with(&tenant, &environment).succeeded();
+            let told = serve();
+            assert!(!told.contains("aka tenant create"), "{told}");
+        });
+    }
+}
+
+#[test]
 fn a_database_that_cannot_be_reached_is_a_clear_refusal_without_its_password() {
-    let url = "postgres://aka:hunter2@127.0.0.1:1/aka";
+    let postgres = "postgres://aka:hunter2@127.0.0.1:1/aka";
+    for command in [&["migrate", "up"][..], &["migrate", "status"], &["tenant", "list"]] {
+        let told = run_with(command, &[("DATABASE_URL", postgres)]).failed();
 
-    let told = aka(&["migrate", "up", "--database-url", url]).failed();
+        assert!(told.contains("127.0.0.1:1"), "{told}");
+        assert!(
+            told.contains("cannot connect") && told.contains("refused"),
+            "the driver's cause\n{told}"
+        );
+        assert!(!told.contains("hunter2"), "{told}");
+    }
 
-    assert!(told.contains("127.0.0.1:1"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
     let told = aka(&["migrate", "up", "--database-url", "sqlite:///nowhere/at/all/aka.db"]).failed();
     assert!(told.contains("/nowhere/at/all/aka.db"), "{told}");
+}
+
+#[test]
+fn a_database_that_refuses_is_told_in_its_own_words() {
+    run(async {
+        let database = Store::Postgres.empty_database().await;
+        let missing = format!("{}_missing", database.url);
+
+        let told = run_with(&["serve", "--listen", "0"], &[("DATABASE_URL", &missing)]).failed();
+
+        assert!(told.contains("_missing\" does not exist"), "{told}");
+        assert!(!told.contains(postgres::PASSWORD), "{told}");
+    });
+}
+
+#[test]
+fn looking_at_a_database_makes_none() {
+    let directory = Directory::new();
+    let file = directory.path().join("aka.db");
+    let url = format!("sqlite://{}", file.display());
+    for command in [
+        &["migrate", "status"][..],
+        &["migrate", "down", "--all"],
+        &["tenant", "list"],
+        &["key", "list", "--tenant", "acme"],
+        &["key", "create", "--tenant", "acme", "--scopes", "all"],
+    ] {
+        let told = run_with(command, &[("DATABASE_URL", &url)]).failed();
+
+        assert!(told.contains("aka migrate up"), "{told}");
+        assert!(!file.exists(), "{command:?}");
+    }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_not_an_error() {
+    let line = format!(
+        "'{}' spec | head -n 1; echo \"${{PIPESTATUS[0]}}\"",
+        program::path().display()
+    );
+    let output = std::process::Command::new("bash")
+        .args(["-c", &line])
+        .output()
+        .expect("bash");
+
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "openapi: 3.0.0\n0\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 /// The tables of a database, without the migrations' own and SQLite's.
@@ -234,26 +374,70 @@ async fn tables(store: Store, url: &str) -> Vec<String> {
 
 async fn migrations_go_up_down_and_up(store: Store) {
     let database = store.empty_database().await;
-    let migrate = |direction: &str| run_with(&["migrate", direction], &[("DATABASE_URL", &database.url)]).succeeded();
+    let environment = [("DATABASE_URL", database.url.as_str())];
+    let migrate = |arguments: &[&str]| run_with(&[&["migrate"], arguments].concat(), &environment);
 
-    migrate("up");
+    let first = migrate(&["up"]);
+    assert!(!first.stderr.contains("already exists"), "{}", first.stderr);
+    first.succeeded();
     let after_up = tables(store, &database.url).await;
     assert!(after_up.contains(&"identities".to_owned()), "{after_up:?}");
-    let status = migrate("status").to_lowercase();
+    let status = migrate(&["status"]).succeeded().to_lowercase();
     assert!(status.contains("applied") && !status.contains("pending"), "{status}");
-    migrate("up");
+    let again = migrate(&["up"]);
+    assert_eq!(again.stderr, "", "there is nothing to tell");
+    again.succeeded();
     assert_eq!(
         tables(store, &database.url).await,
         after_up,
         "doing it again changes nothing"
     );
 
-    migrate("down");
+    let last = status.lines().last().expect("a step").replace("applied ", "");
+    let told = migrate(&["down", "--steps", "1"]).succeeded();
+    assert!(told.contains(&last), "{told}");
+    let status = migrate(&["status"]).succeeded();
+    assert_eq!(status.matches("pending").count(), 1, "{status}");
+    migrate(&["down", "--all"]).succeeded();
     assert_eq!(tables(store, &database.url).await, Vec::<String>::new());
-    assert!(migrate("status").to_lowercase().contains("pending"));
+    let status = migrate(&["status"]).succeeded();
+    assert!(!status.contains("applied"), "{status}");
 
-    migrate("up");
+    migrate(&["up"]).succeeded();
     assert_eq!(tables(store, &database.url).await, after_up);
+}
+
+async fn data_is_not_deleted_without_a_word(store: Store) {
+    let database = store.empty_database().await;
+    let environment = [("DATABASE_URL", database.url.as_str())];
+    run_with(&["migrate", "up"], &environment).succeeded();
+    let tenant = ["tenant", "create", "--name", "Acme", "--slug", "acme", "--master"];
+    run_with(&tenant, &environment).succeeded();
+    let before = tables(store, &database.url).await;
+
+    let told = run_with(&["migrate", "down", "--all"], &environment).failed();
+    assert!(
+        told.contains("table tenants (1 row)") && told.contains("--yes"),
+        "{told}"
+    );
+    assert!(!told.contains("table users"), "there are none\n{told}");
+    assert_eq!(tables(store, &database.url).await, before, "nothing has changed");
+    let tenants = run_with(&["tenant", "list"], &environment).json();
+    assert_eq!(tenants[0]["slug"], "acme");
+
+    let told = run_with(&["migrate", "down", "--all", "--yes"], &environment).succeeded();
+    assert!(told.contains("table tenants (1 row)"), "{told}");
+    assert_eq!(tables(store, &database.url).await, Vec::<String>::new());
+}
+
+#[test]
+fn data_is_not_deleted_without_a_word_on_sqlite() {
+    run(data_is_not_deleted_without_a_word(Store::Sqlite));
+}
+
+#[test]
+fn data_is_not_deleted_without_a_word_on_postgres() {
+    run(data_is_not_deleted_without_a_word(Store::Postgres));
 }
 
 #[test]

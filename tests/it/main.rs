@@ -9,6 +9,7 @@ mod harness;
 
 mod api_keys;
 mod attacks;
+mod backups;
 mod bearer_tokens;
 mod bodies;
 mod browsers;
@@ -29,6 +30,7 @@ mod isolation;
 mod issuer_discovery;
 mod linking;
 mod nodes;
+mod operators;
 mod outages;
 mod paging;
 mod parameters;

@@ -134,6 +134,19 @@ impl Aka {
         Self::start_ended_by("KILL", self.node.store, Arc::clone(&self.node.data), &[]).await
     }
 
+    /// Another server on a copy of the database of this one, with further settings.
+    pub async fn on_copy(&self, url: &str, settings: &[(&str, &str)]) -> Self {
+        let data = Data {
+            url: url.to_owned(),
+            master_id: self.node.data.master_id,
+            master_key: self.node.data.master_key.clone(),
+            directory: Arc::new(Directory::new()),
+            logs: AtomicU32::new(0),
+            rows: OnceCell::new(),
+        };
+        Self::start(self.node.store, Arc::new(data), settings).await
+    }
+
     async fn start(store: Store, data: Arc<Data>, settings: &[(&str, &str)]) -> Self {
         Self::start_ended_by("TERM", store, data, settings).await
     }

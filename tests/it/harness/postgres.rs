@@ -30,6 +30,21 @@ pub async fn shared() -> &'static Cluster {
     SHARED.get_or_init(Cluster::start).await
 }
 
+/// Runs one of PostgreSQL's own programs for clients, such as `pg_dump`.
+pub fn run_program(name: &str, arguments: &[&str]) {
+    // Where the server programs in PATH are links, the others are beside what these point to.
+    let server = Programs::find().postgres.canonicalize().expect("a program");
+    let output = Command::new(server.with_file_name(name))
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{name} cannot be run: {error}"));
+    assert!(
+        output.status.success(),
+        "{name} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// A PostgreSQL server with its data.
 pub struct Cluster {
     programs: Programs,
