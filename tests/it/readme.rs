@@ -1,8 +1,12 @@
 //! What README.md claims, held against the program.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
-use crate::harness::program::{project_file, run as aka};
+use crate::harness::{
+    Aka, Store, Value, json,
+    program::{project_file, run as aka},
+    run_on,
+};
 
 fn readme() -> String {
     fs::read_to_string(project_file("README.md")).expect("there is a README.md")
@@ -113,4 +117,50 @@ fn the_files_of_the_readme_exist() {
             "README.md links to {file}, which is not there"
         );
     }
+}
+
+#[test]
+fn the_first_requests_of_the_readme_work() {
+    run_on(Store::Sqlite, async |server: Aka| {
+        let acme = server.tenant().await;
+        let readme = readme();
+        let code = code(&readme);
+        let function = code
+            .iter()
+            .find(|line| line.starts_with("api() "))
+            .expect("what all requests share");
+        let requests = code
+            .iter()
+            .filter(|line| line.starts_with("api http") || line.starts_with("api 'http"));
+        let mut ids: Vec<(&str, String)> = Vec::new();
+        let mut answer = Value::Null;
+        for (request, asks_for) in requests.zip(["USER_ID", "PROVIDER_ID", "", ""]) {
+            let mut line = request.replace("http://127.0.0.1:8080", server.address());
+            for (name, id) in &ids {
+                line = line.replace(name, id);
+            }
+            let output = Command::new("bash")
+                .args(["-c", &format!("{function}\n{line}")])
+                .env("KEY", acme.key())
+                .env("TENANT", acme.tenant().to_string())
+                .output()
+                .expect("bash");
+            answer = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let id = answer["id"].as_str().unwrap_or_else(|| panic!("{line}\n{answer:#}"));
+            if !asks_for.is_empty() {
+                ids.push((asks_for, id.to_owned()));
+            }
+        }
+        let [(_, user), (_, provider)] = &ids[..] else {
+            panic!("two ids: {ids:?}")
+        };
+        assert_eq!(
+            (
+                &answer["user_id"],
+                &answer["identity_provider_id"],
+                &answer["external_id"]
+            ),
+            (&json!(user), &json!(provider), &json!("583231"))
+        );
+    });
 }
