@@ -15,7 +15,8 @@ use crate::{
     domain::{
         caller::Permit,
         ids::PolicyId,
-        policies::{self, PolicyRefusal, UpdatePolicy},
+        policies::{self, PolicyRefusal},
+        policy_changes::UpdatePolicy,
     },
     policy::{Action, corpus},
 };
@@ -156,7 +157,7 @@ async fn list(tenant: &str, database: &Database) -> Outcome {
 
 async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
     let Switch { id, tenant, database } = switch;
-    let policy = with_store(&database, async |store| {
+    let (policy, rules) = with_store(&database, async |store| {
         let change = UpdatePolicy {
             permit: Permit::of_operator(tenant::find(store, &tenant).await?, Action::UpdatePolicy),
             id,
@@ -166,6 +167,7 @@ async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
             enabled: Some(enabled),
             priority: None,
             rules: None,
+            reads_rules: true,
         };
         store.write(change).await.map_err(|refusal| match refusal {
             PolicyRefusal::NoPolicy => {
@@ -180,5 +182,5 @@ async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
         })
     })
     .await?;
-    print_json(&Policy::from(policy))
+    print_json(&Policy::from((policy, rules.unwrap_or_default())))
 }
