@@ -1,12 +1,20 @@
 //! Text that has been checked: a value of one of these types keeps the rules that its schema states.
 //!
-//! All of them share three rules, because each broken one has hurt somebody: no control characters (a NUL ends a
-//! PostgreSQL query, a line break forges a log line), nothing blank, and no white space at the ends (two accounts
-//! that look the same).
+//! All of them share these rules, because each broken one has hurt somebody: no control characters (a NUL ends a
+//! PostgreSQL query, a line break forges a log line, an embedded direction makes the text around it read differently),
+//! nothing blank, and no white space at the ends (two accounts that look the same).
+//!
+//! What identifies somebody, or gives rights, has no invisible characters at all: two texts that look the same must not be
+//! two accounts. Names that are only shown may have some of them, because the scripts of several languages and emoji need
+//! them.
 
 use std::{borrow::Cow, fmt};
 
 use email_address::{EmailAddress, Options};
+use icu_properties::{
+    CodePointSetData,
+    props::{BidiControl, DefaultIgnorableCodePoint},
+};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
     types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
@@ -16,9 +24,19 @@ use serde_json::Value;
 
 /// The shared rules as a regular expression (ECMA 262) for the document. [`check`] is what enforces them.
 const PATTERN: &str = concat!(
-    r"^[^\u0000-\u0020\u007F-\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000\uFEFF]",
-    r"([^\u0000-\u001F\u007F-\u009F]*",
-    r"[^\u0000-\u0020\u007F-\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000\uFEFF])?$"
+    r"^[^\u0000-\u0020\u007F-\u00A0\u1680\u2000-\u200A\u2028-\u202F\u205F\u2066-\u2069\u3000\uFEFF]",
+    r"([^\u0000-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*",
+    r"[^\u0000-\u0020\u007F-\u00A0\u1680\u2000-\u200A\u2028-\u202F\u205F\u2066-\u2069\u3000\uFEFF])?$"
+);
+
+/// The same without invisible characters, as far as they are in the Basic Multilingual Plane. [`visible`] enforces the rest.
+const VISIBLE_PATTERN: &str = concat!(
+    r"^[^\u0000-\u0020\u007F-\u00A0\u00AD\u034F\u061C\u115F\u1160\u1680\u17B4\u17B5\u180B-\u180F\u2000-\u200F\u2028-\u202F",
+    r"\u205F-\u206F\u3000\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFF8]",
+    r"([^\u0000-\u001F\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F",
+    r"\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFF8]*",
+    r"[^\u0000-\u0020\u007F-\u00A0\u00AD\u034F\u061C\u115F\u1160\u1680\u17B4\u17B5\u180B-\u180F\u2000-\u200F\u2028-\u202F",
+    r"\u205F-\u206F\u3000\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFF8])?$"
 );
 
 /// Checks the shared rules and the length in Unicode code points.
@@ -35,6 +53,12 @@ fn check(text: &str, max: usize) -> Result<(), String> {
             u32::from(character)
         ));
     }
+    if let Some((position, character)) = text.chars().enumerate().find(|(_, c)| changes_direction(*c)) {
+        return Err(format!(
+            "must not contain characters that change the direction of text, but has U+{:04X} at position {position}",
+            u32::from(character)
+        ));
+    }
     let space = |c: char| c.is_whitespace() || c == '\u{FEFF}';
     if text.chars().all(space) {
         return Err("must not be blank".into());
@@ -45,14 +69,39 @@ fn check(text: &str, max: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Embeddings, overrides and isolates: they change how the text around them reads (Unicode Standard Annex 9, §2). Marks such
+/// as U+200F, which names in Arabic and Hebrew have, do not.
+fn changes_direction(character: char) -> bool {
+    matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Checks that a text has no characters that cannot be seen: default-ignorable ones, such as U+200B, and all that control
+/// direction.
+fn visible(text: &str) -> Result<(), String> {
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    let directional = CodePointSetData::new::<BidiControl>();
+    let invisible = |c: char| ignorable.contains(c) || directional.contains(c);
+    match text.chars().enumerate().find(|(_, c)| invisible(*c)) {
+        Some((position, character)) => Err(format!(
+            "must not contain invisible characters, but has U+{:04X} at position {position}",
+            u32::from(character)
+        )),
+        None => Ok(()),
+    }
+}
+
 fn check_email(text: &str) -> Result<(), String> {
+    visible(text)?;
+    let wrong = || "is not an e-mail address like name@example.com".to_owned();
+    let (_, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
+    idna::domain_to_ascii(domain).map_err(|_| wrong())?;
     let options = Options::default()
         .without_display_text()
         .without_domain_literal()
         .with_required_tld();
     EmailAddress::parse_with_options(text, options)
         .map(|_| ())
-        .map_err(|_| "is not an e-mail address like name@example.com".into())
+        .map_err(|_| wrong())
 }
 
 fn check_slug(text: &str) -> Result<(), String> {
@@ -172,9 +221,9 @@ macro_rules! texts {
 texts! {
     /// What a thing is called: a user, a provider, a key, a policy.
     Name { max: 256, check: anything, pattern: Some(PATTERN), format: None }
-    /// The id of an account at its provider. Opaque: neither case nor form is changed. 256 is the limit of a SAML
+    /// The id of an account at its provider. Opaque: neither case nor form is changed, but it has no invisible characters. 256 is the limit of a SAML
     /// persistent name identifier (SAML 2.0 Core §8.3.7), the longest of the field's common ids.
-    ExternalId { max: 256, check: anything, pattern: Some(PATTERN), format: None }
+    ExternalId { max: 256, check: visible, pattern: Some(VISIBLE_PATTERN), format: None }
     /// A name or handle of an account at its provider.
     ExternalName { max: 256, check: anything, pattern: Some(PATTERN), format: None }
     /// An e-mail address without a display name. 254 is the limit of a path in SMTP (RFC 5321 §4.5.3.1.3).
@@ -182,15 +231,29 @@ texts! {
     /// The short name of a tenant in commands and addresses.
     Slug { max: 63, check: check_slug, pattern: Some("^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"), format: None }
     /// The name of a role that a user has.
-    RoleName { max: 64, check: anything, pattern: Some(PATTERN), format: None }
+    RoleName { max: 64, check: visible, pattern: Some(VISIBLE_PATTERN), format: None }
     /// A sentence or a few for a reader.
     Description { max: 2000, check: anything, pattern: Some(PATTERN), format: None }
 }
 
 impl Email {
-    /// The form under which addresses are compared: addresses that differ in case reach one person.
+    /// The form in which addresses are compared: [`email_key`].
     #[must_use]
     pub fn key(&self) -> String {
-        self.0.to_lowercase()
+        email_key(&self.0)
+    }
+}
+
+/// The form in which addresses are compared: in lower case, and the domain in ASCII (IDNA, RFC 5891), because addresses that
+/// differ only in these reach one person. What is stored and shown is the address as it was given.
+#[must_use]
+pub fn email_key(address: &str) -> String {
+    let lower = address.to_lowercase();
+    let Some((local, domain)) = lower.rsplit_once('@') else {
+        return lower;
+    };
+    match idna::domain_to_ascii(domain) {
+        Ok(domain) => format!("{local}@{domain}"),
+        Err(_) => lower,
     }
 }
