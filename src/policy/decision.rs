@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cedar_policy::{Authorizer, Context, Entities, Entity, EntityUid, PolicyId as RuleName, Request};
+use cedar_policy::{
+    AuthorizationError, Authorizer, Context, Entities, Entity, EntityUid, PolicyId as RuleName, Request,
+};
 use serde::Deserialize;
 
 use super::{
@@ -194,15 +196,16 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn new(query: Query<'_>) -> Result<Self, String> {
+    /// What is wrong is told without Cedar's own words, which name entities: those of some subjects are addresses.
+    fn new(query: Query<'_>) -> Result<Self, &'static str> {
         let (action, action_entity) = action_entity(query.action);
         let mut entities = query.entities;
         entities.push(action_entity.clone());
         let principal = query.principal.clone();
         let request = Request::new(principal, action.clone(), query.resource, query.context, None);
         Ok(Self {
-            request: request.map_err(|error| error.to_string())?,
-            entities: Entities::from_entities(entities, None).map_err(|error| error.to_string())?,
+            request: request.map_err(|_| "principal, action, resource and context do not go together")?,
+            entities: Entities::from_entities(entities, None).map_err(|_| "two entities contradict one another")?,
         })
     }
 }
@@ -384,9 +387,10 @@ fn decide_level(level: &Slice, asked: &Asked, meter: &mut Meter) -> Result<Optio
     for chunk in level.reached(principal, resource, entities) {
         meter.count(chunk)?;
         let response = Authorizer::new().is_authorized(request, &chunk.set, entities);
-        if let Some(error) = response.diagnostics().errors().next() {
-            // Cedar skips a rule that it cannot evaluate, a forbid too. Here that is a no.
-            tracing::warn!(%error, "a rule could not be evaluated, so that the request is refused");
+        if let Some(AuthorizationError::PolicyEvaluationError(error)) = response.diagnostics().errors().next() {
+            // Cedar skips a rule that it cannot evaluate, a forbid too. Here that is a no. Its own words about the error may
+            // quote what the rule has looked at.
+            tracing::warn!(rule = %error.policy_id(), "a rule could not be evaluated, so that the request is refused");
             return Ok(Some(Decision::undetermined(Verdict::Error)));
         }
         let mut satisfied = response.diagnostics().reason().peekable();

@@ -50,16 +50,52 @@ impl From<DbErr> for StoreError {
             _ => {}
         }
         match &error {
-            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(error.to_string()),
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(told(&error)),
             DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
                 if passes(cause) {
-                    Self::Unavailable(error.to_string())
+                    Self::Unavailable(told(&error))
                 } else {
-                    Self::Fault(error.to_string())
+                    Self::Fault(told(&error))
                 }
             }
-            _ => Self::Fault(error.to_string()),
+            _ => Self::Fault(told(&error)),
         }
+    }
+}
+
+/// What is wrong, without the values of rows and parameters: this gets into logs, and the databases' own words about data
+/// quote it.
+fn told(error: &DbErr) -> String {
+    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
+    | DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return match error {
+            DbErr::ConnectionAcquire(_)
+            | DbErr::RecordNotFound(_)
+            | DbErr::RecordNotInserted
+            | DbErr::RecordNotUpdated => error.to_string(),
+            _ => "a value is not of the type that was expected".into(),
+        };
+    };
+    match &**cause {
+        sqlx::Error::Database(cause) => {
+            let code = cause.code().unwrap_or_default();
+            // PostgreSQL's class 22 is about data.
+            let message = if code.len() == 5 && code.starts_with("22") {
+                "data that it does not accept"
+            } else {
+                cause.message()
+            };
+            let place = [cause.table(), cause.constraint()];
+            let place: Vec<&str> = place.into_iter().flatten().collect();
+            format!("{message} (code {code}) {}", place.join(" "))
+                .trim_end()
+                .to_owned()
+        }
+        sqlx::Error::ColumnDecode { index, .. } => format!("column {index} cannot be read"),
+        sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => "a value cannot be read or written".into(),
+        cause => cause.to_string(),
     }
 }
 
