@@ -44,7 +44,9 @@ const SQLITE_CHECKPOINT_PAGES: &str = "16384";
 pub struct DatabaseUrl(String);
 
 impl DatabaseUrl {
-    fn is_sqlite(&self) -> bool {
+    /// Whether it is a file of SQLite.
+    #[must_use]
+    pub fn is_sqlite(&self) -> bool {
         self.0.starts_with("sqlite:")
     }
 
@@ -112,6 +114,11 @@ pub async fn open(url: &DatabaseUrl) -> Result<Connections, StoreError> {
     let readers = if url.is_sqlite() { SQLITE_READERS } else { READERS };
     let reader = connect(url, readers).await?;
     Ok(Connections { reader, writer })
+}
+
+/// Opens one connection.
+pub async fn one(url: &DatabaseUrl) -> Result<DatabaseConnection, StoreError> {
+    Ok(Database::connect(options(url, 1)).await?)
 }
 
 /// Opens a connection for changing tables, and holds a lock on PostgreSQL so that nodes that start together take
@@ -209,6 +216,8 @@ fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {
                 .pragma("cache_size", SQLITE_CACHE_KIB)
                 .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES)
                 .pragma("temp_store", "memory")
+                // What is deleted is overwritten, so that it cannot be read from the file.
+                .pragma("secure_delete", "on")
         })
         .map_sqlx_sqlite_pool_opts(|pool| {
             pool.after_release(|connection, _| is_between_transactions(connection).boxed())

@@ -13,6 +13,7 @@ mod migrations;
 mod records;
 mod root_key_check;
 pub mod rows;
+mod traces;
 mod writer;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::{
     domain::ids::TenantId,
     root_key::{RootKey, Source},
 };
+use traces::Traces;
 use writer::Writer;
 
 /// What the store tells after a commit and before anybody is answered: that what nodes keep in memory for a tenant
@@ -40,6 +42,8 @@ pub struct Store {
     reader: DatabaseConnection,
     writer: Writer,
     root_key: RootKey,
+    traces: Traces,
+    url: DatabaseUrl,
 }
 
 impl Store {
@@ -57,6 +61,8 @@ impl Store {
             reader: connections.reader,
             writer,
             root_key,
+            traces: Traces::start(url.clone()),
+            url: url.clone(),
         })
     }
 
@@ -82,6 +88,27 @@ impl Store {
         self.writer.write(change).await
     }
 
+    /// Asks for what was deleted to be removed from the files of the database, too, soon: [`traces`] says how.
+    pub fn remove_traces(&self) {
+        self.traces.remove();
+    }
+
+    /// Removes everything that is no row any more from the files of a table; on SQLite from the whole file. That copies it,
+    /// and is for once in the life of a store.
+    ///
+    /// # Errors
+    ///
+    /// Where the database does not do it.
+    pub async fn rewrite(&self, table: &'static str) -> Result<(), StoreError> {
+        if self.url.is_sqlite() {
+            self.reader.execute_unprepared("VACUUM").await?;
+            self.remove_traces();
+        } else {
+            self.reader.execute_unprepared(&format!("VACUUM FULL {table}")).await?;
+        }
+        Ok(())
+    }
+
     /// Asks the database for a sign of life.
     ///
     /// # Errors
@@ -95,6 +122,7 @@ impl Store {
     /// Ends the writer when everything in its queue is committed, then closes the connections.
     pub async fn close(self) {
         self.writer.finish().await;
+        self.traces.end();
         if let Err(error) = self.reader.close().await {
             tracing::warn!(%error, "the connections to the database did not close cleanly");
         }
