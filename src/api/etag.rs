@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use poem::{
     Request, Response,
     http::{
-        StatusCode,
+        HeaderValue, StatusCode,
         header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH},
     },
 };
@@ -19,10 +19,11 @@ use poem_openapi::{
 use serde::Serialize;
 use serde_json::Value;
 
+use super::App;
 use super::error::{Error, In};
-use crate::domain::revision::{Expected, Revision};
+use crate::domain::revision::{Expectation, Expected, Revision, TagKey};
 
-/// A state as the value of `ETag`: a strong one.
+/// A state as the value of `ETag`: a strong one. [`protect`] makes it one that can leave the server.
 #[must_use]
 pub fn etag(revision: &str) -> String {
     format!("\"{revision}\"")
@@ -33,6 +34,17 @@ pub fn etag(revision: &str) -> String {
 pub fn of_representation(shown: &impl Serialize) -> String {
     let shown = serde_json::to_value(shown).unwrap_or_default();
     etag(&Revision::default().and_json(&shown).text())
+}
+
+/// Puts the tag of a state, which tells nothing about it, in its place.
+pub fn protect(key: &TagKey, response: &mut Response) {
+    let headers = response.headers_mut();
+    let revision = headers.get(ETAG).and_then(|value| value.to_str().ok());
+    let revision = revision.map(|value| value.trim_matches('"'));
+    // The tag has digits only, and so always fits into a header.
+    if let Some(tag) = revision.and_then(|revision| HeaderValue::try_from(etag(&key.tag(revision))).ok()) {
+        headers.insert(ETAG, tag);
+    }
 }
 
 /// What a reader has already: the `If-None-Match` of a request that changes nothing.
@@ -64,7 +76,10 @@ pub fn leave_out(known: &str, response: &mut Response) {
 const TAGS: &str = r#"^(\*|(W/)?"[!#-+\--~]*"( *, *(W/)?"[!#-+\--~]*")*)$"#;
 
 /// The header `If-Match`, which may be there.
-pub struct IfMatch(Option<String>);
+pub struct IfMatch {
+    value: Option<String>,
+    key: Option<TagKey>,
+}
 
 impl IfMatch {
     /// The states that are expected. `*` expects any.
@@ -73,7 +88,7 @@ impl IfMatch {
     ///
     /// Where it is no list of entity tags. A weak one (`W/`) is, and never matches.
     pub fn expected(&self) -> Result<Expected, Error> {
-        let Some(text) = self.0.as_deref().map(str::trim).filter(|text| *text != "*") else {
+        let Some(text) = self.value.as_deref().map(str::trim).filter(|text| *text != "*") else {
             return Ok(None);
         };
         let tag = |tag: &str| {
@@ -94,7 +109,11 @@ impl IfMatch {
                 "must be an ETag as it was sent, with its quotation marks, or *",
             )
         };
-        tags.map(Some).ok_or_else(malformed)
+        let tags = tags.ok_or_else(malformed)?;
+        let key = self.key.clone().ok_or_else(|| Error::Internal {
+            reason: "the request has no application".into(),
+        })?;
+        Ok(Some(Expectation::Tags(key, tags)))
     }
 }
 
@@ -125,7 +144,7 @@ impl Type for IfMatch {
 
 impl ToJSON for IfMatch {
     fn to_json(&self) -> Option<Value> {
-        self.0.clone().map(Value::String)
+        self.value.clone().map(Value::String)
     }
 }
 
@@ -157,6 +176,9 @@ impl<'a> ApiExtractor<'a> for IfMatch {
                 .map_err(|_| Error::field(In::Header, "If-Match", "has characters other than visible ASCII"))?;
             all.push(text);
         }
-        Ok(Self((!all.is_empty()).then(|| all.join(","))))
+        Ok(Self {
+            value: (!all.is_empty()).then(|| all.join(",")),
+            key: request.data().map(|app: &App| app.tags.clone()),
+        })
     }
 }

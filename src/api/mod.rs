@@ -41,6 +41,7 @@ use crate::{
         api_keys::ApiKeys,
         decision_log::DecisionLog,
         linking::{Lookup, OfUser},
+        revision::TagKey,
         tenant_state::Tenants,
         tokens::Tokens,
     },
@@ -63,6 +64,8 @@ pub struct App {
     pub api_keys: ApiKeys,
     /// What policy has refused.
     pub decisions: DecisionLog,
+    /// Makes the tags of what is answered.
+    pub tags: TagKey,
     /// Checks bearer tokens.
     pub tokens: Tokens,
     /// Whether the server has been told to stop.

@@ -25,6 +25,7 @@ use crate::{
         policies,
         policy_changes::NewRule,
         policy_rule_changes::{CreatePolicyRule, DeletePolicyRule, ReorderPolicyRules, UpdatePolicyRule},
+        revision::Expectation,
         text::Description,
     },
     policy::{
@@ -621,7 +622,7 @@ impl PolicyRulesApi {
             && expected.is_none()
         {
             // The new text is made from this one.
-            expected = Some(vec![policies::rule_revision(before)]);
+            expected = Some(Expectation::Revision(policies::rule_revision(before)));
         }
         // Parts of a rule that is not there are checked, too: the form of a request goes before what exists.
         let text = before.map_or_else(

@@ -1,13 +1,60 @@
 //! The state of a resource as a short text: another one whenever anything of it that can be seen is another. A change says
 //! by it what it expects to find, so that two people cannot overwrite one another without noticing.
+//!
+//! A revision is a plain hash, of secrets too, and whoever has it could guess them without asking the server. So it does not
+//! leave the server: what does is its tag, for which one needs a key that only the servers have ([`TagKey`]).
 
-use std::fmt::Write as _;
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
+use aws_lc_rs::hmac;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// What a change expects to find: the revisions of which one must be there. None: it takes what there is.
-pub type Expected = Option<Vec<String>>;
+use crate::root_key::RootKey;
+
+/// The bytes of a tag: enough that none can be found by trying.
+const TAG_BYTES: usize = 16;
+
+/// Makes tags of revisions: the same ones on every server with the same root key, and none that can be made without it.
+#[derive(Clone)]
+pub struct TagKey(Arc<hmac::Key>);
+
+impl TagKey {
+    /// The key for tags.
+    #[must_use]
+    pub fn new(root_key: &RootKey) -> Self {
+        let key = root_key.derive("entity tags", None);
+        Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key)))
+    }
+
+    /// The tag of a revision.
+    #[must_use]
+    pub fn tag(&self, revision: &str) -> String {
+        let tag = hmac::sign(&self.0, revision.as_bytes());
+        hexadecimal(tag.as_ref().iter().take(TAG_BYTES))
+    }
+}
+
+impl fmt::Debug for TagKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What a change expects to find. None: it takes what there is.
+pub type Expected = Option<Expectation>;
+
+/// What a change may expect to find.
+#[derive(Clone, Debug)]
+pub enum Expectation {
+    /// This revision.
+    Revision(String),
+    /// One with one of these tags.
+    Tags(TagKey, Vec<String>),
+}
 
 /// That a resource is not as a change expects it: somebody else has changed it.
 #[derive(Debug)]
@@ -20,7 +67,8 @@ pub struct Changed;
 /// Where it is not.
 pub fn check(expected: &Expected, found: &str) -> Result<(), Changed> {
     match expected {
-        Some(revisions) if revisions.iter().all(|revision| revision != found) => Err(Changed),
+        Some(Expectation::Revision(revision)) if revision != found => Err(Changed),
+        Some(Expectation::Tags(key, tags)) if !tags.contains(&key.tag(found)) => Err(Changed),
         _ => Ok(()),
     }
 }
@@ -63,9 +111,13 @@ impl Revision {
     /// The revision. 96 bits: nobody gains anything by making two states look alike.
     #[must_use]
     pub fn text(self) -> String {
-        self.0.finalize().iter().take(12).fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hexadecimal(self.0.finalize().iter().take(12))
     }
+}
+
+fn hexadecimal<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
+    bytes.fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
