@@ -17,6 +17,7 @@ pub mod policy;
 pub mod pool;
 pub mod request_id;
 pub mod root_key;
+pub mod sealing;
 pub mod server;
 pub mod store;
 pub mod telemetry;

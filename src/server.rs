@@ -39,8 +39,8 @@ use crate::{
     compression, connections,
     cross_origin::CrossOrigin,
     domain::{
-        api_keys::ApiKeys, decision_log::DecisionLog, idempotency, jwks_client::JwksClient, tenant_state::Tenants,
-        tokens::Tokens,
+        api_keys::ApiKeys, decision_log::DecisionLog, idempotency, jwks_client::JwksClient, provider_config,
+        revision::TagKey, tenant_state::Tenants, tokens::Tokens,
     },
     listen::Bound,
     pool::Pool,
@@ -72,12 +72,14 @@ impl Server {
     pub async fn open(url: &DatabaseUrl, root_key: &Source, jwks_allow_private: bool) -> Result<Self, StoreError> {
         let tenants = Tenants::new(Pool::start());
         let store = Store::open(url, root_key, tenants.on_new_version()).await?;
+        provider_config::seal_rows(&store).await?;
         let client = JwksClient::new(jwks_allow_private).map_err(|error| StoreError::Fault(error.to_string()))?;
         let lookups = Coalesced::new(&store);
         let app = App {
             tokens: Tokens::new(client, lookups.clone()),
             lookups,
             of_users: Coalesced::new(&store),
+            tags: TagKey::new(store.root_key()),
             store,
             tenants,
             api_keys: ApiKeys::default(),
@@ -183,6 +185,7 @@ pub fn asked_to_stop() -> Result<impl Future<Output = ()>, io::Error> {
 /// Everything that is served.
 fn endpoint(app: App, cross_origin: CrossOrigin) -> impl Endpoint<Output = Response> {
     let document = Document::get();
+    let tags = app.tags.clone();
     let routes = Route::new()
         .at("/openapi.json", get(openapi_json))
         .at("/openapi.yaml", get(openapi_yaml))
@@ -195,6 +198,7 @@ fn endpoint(app: App, cross_origin: CrossOrigin) -> impl Endpoint<Output = Respo
     Surrounded {
         inner: routes,
         document,
+        tags,
         cross_origin,
     }
 }
@@ -239,6 +243,7 @@ fn html(page: impl Into<Body>) -> Response {
 struct Surrounded<E> {
     inner: E,
     document: &'static Document,
+    tags: TagKey,
     cross_origin: CrossOrigin,
 }
 
@@ -286,6 +291,9 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
                 .into_response(),
                 Err(_) => Error::TimedOut.into_response(),
             };
+            if path.starts_with("/v1/") {
+                etag::protect(&self.tags, &mut response);
+            }
             if let Some(known) = &known {
                 etag::leave_out(known, &mut response);
             }

@@ -19,7 +19,7 @@ use crate::{
     domain::{
         api_keys::{ApiKeyRefusal, KeyRefusal},
         caller,
-        identity_providers::{IdentityProviderRefusal, MAX_CONFIG_BYTES},
+        identity_providers::IdentityProviderRefusal,
         policies::PolicyRefusal,
         preview::PreviewRefusal,
         rule_checks::RuleRefusal,
@@ -715,11 +715,8 @@ impl From<IdentityProviderRefusal> for Error {
         match refusal {
             IdentityProviderRefusal::Changed => Self::PreconditionFailed,
             IdentityProviderRefusal::NoIdentityProvider => Self::not_found("identity_provider"),
-            IdentityProviderRefusal::ConfigTooLarge => {
-                let reason = format!("must not be larger than {MAX_CONFIG_BYTES} bytes, with the secrets that stay");
-                Self::field(In::Body, "config", reason)
-            }
             IdentityProviderRefusal::IssuerTaken => Self::IdentityProviderAlreadyExists { field: "config.issuer" },
+            IdentityProviderRefusal::Config((field, reason)) => Self::field(In::Body, field, reason),
             IdentityProviderRefusal::InUse { linked } => Self::IdentityProviderInUse { linked },
             IdentityProviderRefusal::Store(error) => error.into(),
         }

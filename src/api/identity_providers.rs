@@ -5,7 +5,6 @@ use cedar_policy::RestrictedExpression;
 use poem_openapi::{Enum, Object, OpenApi};
 use sea_orm::{ActiveEnum as _, Iterable as _};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::Value;
 
 use super::{
     CreatedTagged, Gone, Tag, Tagged,
@@ -21,12 +20,14 @@ use crate::{
     clock::Timestamp,
     domain::{
         caller::{Circumstances, On, Refusal},
-        identity_providers::{self, Config, CreateIdentityProvider, DeleteIdentityProvider, UpdateIdentityProvider},
+        identity_providers::{self, CreateIdentityProvider, DeleteIdentityProvider, UpdateIdentityProvider},
         ids::IdentityProviderId,
+        provider_config::{Config, Parts},
         scopes::Scope,
         text::Name,
     },
     policy::{Action, entities},
+    root_key::RootKey,
 };
 
 /// The kind of system that a provider is.
@@ -139,9 +140,11 @@ pub struct IdentityProvider {
     pub name: String,
     /// What kind of system it is.
     pub provider_type: ProviderTypeName,
-    /// How it is reached, without its secrets: members whose name says that they are secret (`client_secret`,
-    /// `api_token`, `password`, `private_key` ...) are taken and never given back.
+    /// The settings that may be shown: for each type of provider a list of fields, such as `organization` or `client_id`,
+    /// if their values cannot be secrets. Every other field is a secret: it is sealed, and never comes back.
     pub config: Details,
+    /// The names of the secrets that are set, in alphabetical order. Names that could be secrets themselves are left out.
+    pub config_secrets: Vec<String>,
     /// Whether accounts at it can be linked, and its tokens are accepted.
     pub enabled: bool,
     /// When it was last synchronised.
@@ -160,30 +163,28 @@ pub struct IdentityProvider {
 
 impl IdentityProvider {
     /// A provider with its state.
-    fn tagged(provider: identity_provider::Model) -> Tagged<Self> {
+    fn tagged(provider: identity_provider::Model, root_key: &RootKey) -> Result<Tagged<Self>, Error> {
         let etag = etag(&identity_providers::revision(&provider));
-        Tagged::Done(Answer(provider.into()), etag)
+        Ok(Tagged::Done(Answer(Self::of(provider, root_key)?), etag))
     }
-}
 
-impl From<identity_provider::Model> for IdentityProvider {
-    fn from(provider: identity_provider::Model) -> Self {
-        let config = match Config::public(&provider.config) {
-            Value::Object(members) => members,
-            _ => serde_json::Map::new(),
-        };
-        Self {
+    /// A provider as it is shown. Its secrets are opened to tell their names.
+    fn of(provider: identity_provider::Model, root_key: &RootKey) -> Result<Self, Error> {
+        let parts = Parts::open(&provider, root_key)?;
+        let config_secrets = parts.names_of_secrets();
+        Ok(Self {
             id: IdentityProviderId(provider.id),
             name: provider.name,
             provider_type: provider.provider_type.into(),
-            config: Details(config),
+            config: Details(parts.into_shown()),
+            config_secrets,
             enabled: provider.enabled,
             last_synced_at: provider.last_synced_at.map(Timestamp),
             sync_status: provider.sync_status.into(),
             sync_error: provider.sync_error,
             created_at: Timestamp(provider.created_at),
             updated_at: Timestamp(provider.updated_at),
-        }
+        })
     }
 }
 
@@ -196,7 +197,8 @@ pub struct IdentityProviderCreate {
     pub name: Name,
     /// What kind of system it is. This does not change later.
     pub provider_type: ProviderTypeName,
-    /// How it is reached: any JSON object of at most 32 KiB. With `issuer` and `audience`, its tokens are accepted as bearer
+    /// How it is reached: any JSON object of at most 32 KiB. Fields that may not be shown are
+    /// stored as secrets. With `issuer` and `audience`, its tokens are accepted as bearer
     /// tokens:
     ///
     /// * `issuer`: the `iss` claim of its tokens. No two providers of a tenant have the same.
@@ -224,7 +226,8 @@ pub struct IdentityProviderUpdate {
     /// What it is to be called.
     #[oai(nullable)]
     pub name: Option<Name>,
-    /// The new configuration, all of it but the secrets: those that it leaves out stay, and `null` forgets one.
+    /// The new configuration. Of the secrets, those that it does not mention stay, and `null` removes one (RFC 7396, JSON
+    /// Merge Patch); of the settings that are shown, those that it does not mention are removed.
     #[oai(nullable)]
     pub config: Option<Details>,
     /// Whether accounts at it can be linked.
@@ -281,11 +284,16 @@ impl IdentityProvidersApi {
         let wanted = list.wanted(limit, cursor)?;
         caller.may(Action::ListIdentityProviders, On::Tenant).await?;
         let rows = identity_providers::list(caller.store(), tenant, enabled, wanted.after, wanted.to_read()).await?;
+        let root_key = caller.store().root_key();
+        let shown = rows
+            .into_iter()
+            .map(|provider| IdentityProvider::of(provider, root_key));
+        let shown: Vec<IdentityProvider> = shown.collect::<Result<_, _>>()?;
         Ok(Answer(list.page(
             &wanted,
-            rows,
-            |provider| provider.id,
-            IdentityProvider::from,
+            shown,
+            |provider| provider.id.0,
+            |provider| provider,
         )))
     }
 
@@ -333,10 +341,11 @@ impl IdentityProvidersApi {
         if let Some(scopes) = change.grants_to_permit() {
             may_grant(&caller, On::Tenant, &scopes).await?;
         }
+        let root_key = caller.store().root_key().clone();
         let answer = move |provider: identity_provider::Model| {
             let etag = etag(&identity_providers::revision(&provider));
             Ok(CreatedTagged::Created(
-                Answer(provider.into()),
+                Answer(IdentityProvider::of(provider, &root_key)?),
                 format!("/v1/identity-providers/{id}"),
                 etag,
             ))
@@ -364,9 +373,8 @@ impl IdentityProvidersApi {
             .may(Action::GetIdentityProvider, On::IdentityProvider(id.0))
             .await?;
         let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
-        Ok(IdentityProvider::tagged(
-            provider.ok_or(Error::not_found("identity_provider"))?,
-        ))
+        let provider = provider.ok_or(Error::not_found("identity_provider"))?;
+        Ok(IdentityProvider::tagged(provider, caller.store().root_key())?)
     }
 
     /// Change an identity provider
@@ -412,12 +420,16 @@ impl IdentityProvidersApi {
             enabled,
             permitted_grants: None,
         };
+        let root_key = caller.store().root_key();
         let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
-        if let Some(scopes) = provider.and_then(|provider| change.grants_to_permit(&provider)) {
+        if let Some(provider) = provider
+            && let Some(scopes) = change.grants_to_permit(&provider, root_key)?
+        {
             may_grant(&caller, On::IdentityProvider(id.0), &scopes).await?;
             change.permitted_grants = Some(scopes);
         }
-        Ok(IdentityProvider::tagged(caller.store().write(change).await?))
+        let provider = caller.store().write(change).await?;
+        Ok(IdentityProvider::tagged(provider, root_key)?)
     }
 
     /// Delete an identity provider

@@ -1,4 +1,4 @@
-//! `aka demo`: a server on a temporary database with an example company in it.
+//! `aka demo`: a server on a throw-away store with an example company in it.
 
 use clap::Args;
 use serde_json::json;
@@ -12,10 +12,11 @@ use crate::{
         api_keys::{CreateApiKey, NewApiKey, RawKey},
         caller::Permit,
         decision_log::WriteDecisions,
-        identity_providers::{Config, CreateIdentityProvider},
+        identity_providers::CreateIdentityProvider,
         ids::{ApiKeyId, IdentityId, IdentityProviderId, PolicyId, PolicyRuleId, TenantId, UserId},
         linking::{Account, Link},
         policy_changes::{CreatePolicy, NewRule},
+        provider_config::Config,
         scopes::Scope,
         tenants::CreateTenant,
         users::CreateUser,
@@ -53,7 +54,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let address = listening.address();
     print(&format!(
         r#"listening on {address}
-All data is in a temporary database, which is deleted when the server stops (Ctrl-C).
+Everything is in a throw-away store that goes when this ends (Ctrl-C).
 
 Link a GitHub account to a user:
 

@@ -17,10 +17,12 @@ use serde_json::{Value, json};
 use super::{
     jwks::{self, UnfitKeys},
     jwks_client::Addresses,
+    provider_config::Parts,
     scopes::Scope,
     text::RoleName,
     users,
 };
+use crate::root_key::RootKey;
 
 /// The length of an issuer's name at most: it is in an index, where PostgreSQL takes 2,704 bytes.
 const MAX_ISSUER_BYTES: usize = 512;
@@ -137,8 +139,11 @@ impl Issuer {
     /// The issuer that a provider is, where it is one. Of providers that named the same issuer before that was refused,
     /// only the first has it in its row.
     #[must_use]
-    pub fn of(provider: &identity_provider::Model) -> Option<Self> {
-        let issuer = Self::from_config(&provider.config).ok().flatten()?;
+    pub fn of(provider: &identity_provider::Model, root_key: &RootKey) -> Option<Self> {
+        let config = Parts::open(provider, root_key).inspect_err(|error| {
+            tracing::error!(%error, "the tokens of a provider are not accepted");
+        });
+        let issuer = Self::from_config(&config.ok()?.whole()).ok().flatten()?;
         (provider.token_issuer.as_ref() == Some(&issuer.issuer)).then_some(issuer)
     }
 

@@ -39,6 +39,7 @@ use crate::{
         rules::{DuplicateRule, Level, Rule, RuleError, RuleSet},
     },
     pool::{Job, Pool},
+    root_key::RootKey,
     store::{OnNewVersion, Store, StoreError},
 };
 
@@ -189,7 +190,11 @@ impl TenantState {
         Ok(Self {
             entity: entities::tenant(&tenant),
             rules,
-            providers: providers.into_iter().map(Provider::new).map(|p| (p.id(), p)).collect(),
+            providers: providers
+                .into_iter()
+                .map(|model| Provider::new(model, store.root_key()))
+                .map(|p| (p.id(), p))
+                .collect(),
             pool: tenants.pool.clone(),
             source,
             parsed,
@@ -200,7 +205,8 @@ impl TenantState {
 }
 
 fn provider_bytes(provider: &identity_provider::Model) -> u64 {
-    PROVIDER_BYTES + TEXTS * provider.config.to_string().len() as u64
+    let secrets = provider.secrets.as_ref().map_or(0, Vec::len);
+    PROVIDER_BYTES + TEXTS * (provider.config.to_string().len() + secrets) as u64
 }
 
 async fn read_source(store: &Store, tenant: TenantId) -> Result<Source, StoreError> {
@@ -234,10 +240,10 @@ impl std::fmt::Debug for TenantState {
 }
 
 impl Provider {
-    fn new(model: identity_provider::Model) -> Self {
+    fn new(model: identity_provider::Model, root_key: &RootKey) -> Self {
         Self {
             entity: entities::identity_provider(&model),
-            issuer: Issuer::of(&model),
+            issuer: Issuer::of(&model, root_key),
             model,
         }
     }

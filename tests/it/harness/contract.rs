@@ -74,6 +74,7 @@ const IDENTITY_PROVIDER: Shape = &[
     ("name", Text),
     ("provider_type", PROVIDER_TYPE),
     ("config", Object),
+    ("config_secrets", Texts),
     ("enabled", Flag),
     ("last_synced_at", OrNull(&Time)),
     ("sync_status", OneOf(&["pending", "syncing", "synced", "failed"])),
