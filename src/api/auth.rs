@@ -22,13 +22,16 @@ use super::{
 use crate::{
     domain::{
         caller::{self, Circumstances, On, Permit, Refusal},
+        erasure,
         idempotency::{self, NotNow},
         ids::{IdentityProviderId, TenantId, UserId},
         jwks_client::Addresses,
         linking::{Lookup, OfUser},
+        revision::Expected,
         tenant_state::TenantState,
         text::ExternalId,
         tokens::Token,
+        users::UserRefusal,
     },
     policy::Action,
     pool::Job,
@@ -222,6 +225,16 @@ impl<'a> Caller<'a> {
     /// Where the tenant has too many already.
     pub fn job(&self) -> Result<Job, StoreError> {
         self.tenant().pool.admit(self.tenant_id())
+    }
+
+    /// Erases a user. Refusals that wait to be written are written first, so that none that names them is missed.
+    ///
+    /// # Errors
+    ///
+    /// Why they are not erased.
+    pub async fn erase(&self, permit: Permit, user: UserId, expected: Expected) -> Result<(), UserRefusal> {
+        self.app.decisions.write(self.store()).await;
+        erasure::erase(self.store(), permit, user, expected).await
     }
 
     /// Asks policy. A no is taken down in the decision log.

@@ -21,7 +21,7 @@ use crate::{
         caller::{Circumstances, On},
         ids::UserId,
         text::{Email, Name, RoleName},
-        users::{self, CreateUser, DeleteUser, SuspendUser, UpdateUser},
+        users::{self, CreateUser, SuspendUser, UpdateUser},
     },
     policy::{Action, entities},
 };
@@ -266,8 +266,9 @@ impl UsersApi {
 
     /// Erase a user
     ///
-    /// For good, with all of their identities. The audit log keeps ids only. Needs the scope `users:write`, or a
-    /// policy that permits `deleteUser`.
+    /// For good, with all of their identities, accounts that were linked to them before, answers that are kept under an
+    /// `Idempotency-Key`, and refused requests that name them. The audit log keeps ids only. Needs the scope `users:write`, or
+    /// a policy that permits `deleteUser`.
     #[oai(path = "/v1/users/:id", method = "delete", operation_id = "deleteUser")]
     async fn delete(
         &self,
@@ -282,12 +283,7 @@ impl UsersApi {
     ) -> Result<Gone, Failure<{ ALWAYS | E404 | E412 }>> {
         let expected = if_match.expected()?;
         let permit = caller.may(Action::DeleteUser, On::User(id.0)).await?;
-        let change = DeleteUser {
-            permit,
-            id: id.0,
-            expected,
-        };
-        caller.store().write(change).await?;
+        caller.erase(permit, id.0, expected).await?;
         Ok(Gone::Done)
     }
 }

@@ -12,9 +12,9 @@ use aka_entity::{
     identity,
 };
 use aws_lc_rs::hmac;
-use sea_orm::{EntityTrait as _, IntoActiveModel as _, QueryFilter as _, sea_query::OnConflict};
+use sea_orm::{EntityTrait as _, IntoActiveModel as _, sea_query::OnConflict};
 
-use super::ids::{IdentityProviderId, TenantId, UserId};
+use super::ids::{IdentityProviderId, TenantId};
 use crate::{
     root_key::RootKey,
     store::{Store, StoreError, Tx},
@@ -89,21 +89,6 @@ pub async fn lift(tx: &Tx<'_>, tenant: TenantId, account: &identity::Model) -> R
         .exec(tx.db)
         .await?;
     Ok(())
-}
-
-/// Bars the accounts that are linked to a user who is about to be erased. The user's row must be locked: another node could
-/// link one more account else.
-///
-/// # Errors
-///
-/// [`StoreError`]
-pub async fn bar_all_of(tx: &Tx<'_>, tenant: TenantId, user: UserId) -> Result<(), StoreError> {
-    let accounts = identity::Entity::find()
-        .filter(identity::COLUMN.tenant_id.eq(tenant.0))
-        .filter(identity::COLUMN.user_id.eq(user.0))
-        .all(tx.db)
-        .await?;
-    bar(tx, tenant, &accounts, Reason::Erased).await
 }
 
 /// Makes of the ids of a tenant's accounts what is stored.

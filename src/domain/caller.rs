@@ -1,8 +1,9 @@
 //! Who is calling, and what they have been permitted to do.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 use aka_entity::audit_log_entry::ActorType;
+use aws_lc_rs::hmac;
 use cedar_policy::{Context, Entity, EntityUid, RestrictedExpression};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     policy::{self, Action, Decision, Effort, Expensive, Memo, Query, Verdict, entities, rules::RuleSet},
+    root_key::RootKey,
     store::{Record, Store, StoreError},
 };
 
@@ -25,7 +27,7 @@ use crate::{
 pub struct Principal {
     /// The tenant that the credential belongs to.
     pub tenant: TenantId,
-    /// The id of a key; of a token the id of its user, or its provider and subject.
+    /// The id of a key; of a token the id of its user, or its provider and a pseudonym of its subject.
     pub actor_id: String,
     /// What kind of credential it is.
     pub actor_type: ActorType,
@@ -40,13 +42,31 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Who it is, for logs: the id of a key or of a user. Of a subject that is linked to no user only the provider's id,
-    /// because subjects are often addresses.
+    /// Who it is, for logs: the id of a key or of a user. Of a subject that is linked to no user only the provider's id.
     #[must_use]
     pub fn in_logs(&self) -> &str {
-        let (id, _subject) = self.actor_id.split_once('|').unwrap_or((&self.actor_id, ""));
+        let (id, _pseudonym) = self.actor_id.split_once('|').unwrap_or((&self.actor_id, ""));
         id
     }
+}
+
+/// The actor that a subject is which is linked to no user: its provider, and a pseudonym. Subjects are often addresses, and
+/// what an actor did stays in the audit log when everything about them is erased. The same subject has the same pseudonym,
+/// which nobody can make who has not the root key.
+#[must_use]
+pub fn actor_of_subject(root_key: &RootKey, tenant: TenantId, provider: IdentityProviderId, subject: &str) -> String {
+    /// Enough that no two subjects of a tenant share one.
+    const BYTES: usize = 16;
+    let key = hmac::Key::new(
+        hmac::HMAC_SHA256,
+        &root_key.derive("pseudonyms of subjects", Some(tenant)),
+    );
+    let pseudonym = hmac::sign(&key, &[provider.0.as_bytes(), subject.as_bytes()].concat());
+    let pseudonym = pseudonym.as_ref().iter().take(BYTES);
+    pseudonym.fold(format!("{provider}|"), |mut actor, byte| {
+        let _ = write!(actor, "{byte:02x}");
+        actor
+    })
 }
 
 /// A principal in its tenant: who a request comes from.

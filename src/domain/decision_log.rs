@@ -8,7 +8,8 @@
 //! * What is kept is bounded for each tenant: the newest; the oldest go when newer ones come.
 //! * What waits when the server stops is written. When it is killed, up to [`WRITE_EVERY`] of refusals is lost.
 //!
-//! What a decision saw of a person (the address of an account, say) goes when the person is erased ([`erase`]).
+//! Decisions about a person, or that saw something of them (the address of an account, say), go when the person is erased
+//! ([`erase`]).
 
 use std::{
     collections::HashMap,
@@ -25,13 +26,14 @@ use futures_util::future::join_all;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _, Statement,
-    sea_query::{Expr, ExprTrait as _},
 };
 use uuid::Uuid;
 
 use super::{
     caller::{Caller, Forbidden},
+    erasure::Traces,
     ids::{DecisionId, TenantId, UserId},
+    text::email_key,
 };
 use crate::{
     clock::{self, Timestamp},
@@ -236,31 +238,51 @@ async fn users_there(tx: &Tx<'_>, tenant: TenantId, decisions: &[decision::Model
         .await?)
 }
 
-/// Forgets what decisions saw of a user: what was asked of them, what they asked for themselves, and who they were to be
-/// when somebody tried to create them.
+/// What tells whom a decision is about.
+const ABOUT: &str = "\
+    SELECT id, resource, actor_id, context ->> 'email', context ->> 'external_email', context ->> 'identity_provider', \
+    context ->> 'external_id' FROM decisions WHERE tenant_id = $1";
+/// Decisions that are removed with one statement: below what the databases take as parameters.
+const REMOVED_AT_A_TIME: usize = 1_000;
+
+/// Removes the decisions about a user: what was asked of them, what they asked for themselves, and what names an address or
+/// an account of theirs. It looks at every decision of the tenant, of which there are [`MAX_KEPT`] at most.
 ///
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn erase(tx: &Tx<'_>, tenant: TenantId, id: UserId, email: &str) -> Result<(), StoreError> {
-    let address = || Expr::cust("LOWER(context ->> 'email')");
-    // SQLite knows only the letters of ASCII in both cases.
-    let to_be_created = sea_orm::Condition::any()
-        .add(address().eq(email.to_lowercase()))
-        .add(address().eq(email));
-    let to_be_created = sea_orm::Condition::all()
-        .add(decision::COLUMN.action.eq(Action::CreateUser.as_str()))
-        .add(to_be_created);
-    decision::Entity::delete_many()
-        .filter(decision::COLUMN.tenant_id.eq(tenant.0))
-        .filter(
-            sea_orm::Condition::any()
-                .add(decision::COLUMN.resource.eq(format!("user:{id}")))
-                .add(decision::COLUMN.actor_id.eq(id.to_string()))
-                .add(to_be_created),
-        )
-        .exec(tx.db)
-        .await?;
+pub async fn erase(tx: &Tx<'_>, tenant: TenantId, user: UserId, traces: &Traces) -> Result<(), StoreError> {
+    let backend = tx.db.get_database_backend();
+    let resource = format!("user:{user}");
+    let mut found = Vec::new();
+    for row in tx
+        .db
+        .query_all_raw(Statement::from_sql_and_values(backend, ABOUT, [tenant.into()]))
+        .await?
+    {
+        let id: Uuid = row.try_get_by_index(0)?;
+        let (on, actor): (String, String) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+        let text = |index| row.try_get_by_index::<Option<String>>(index);
+        let emails = [text(3)?, text(4)?];
+        let account = text(5)?.and_then(|id| id.parse().ok()).zip(text(6)?);
+        let is_theirs = on == resource
+            || traces.actors.contains(&actor)
+            || emails
+                .iter()
+                .flatten()
+                .any(|email| traces.emails.contains(&email_key(email)))
+            || account.is_some_and(|account| traces.accounts.contains(&account));
+        if is_theirs {
+            found.push(id);
+        }
+    }
+    for some in found.chunks(REMOVED_AT_A_TIME) {
+        decision::Entity::delete_many()
+            .filter(decision::COLUMN.tenant_id.eq(tenant.0))
+            .filter(decision::COLUMN.id.is_in(some.iter().copied()))
+            .exec(tx.db)
+            .await?;
+    }
     Ok(())
 }
 

@@ -11,8 +11,8 @@
 //! * **A refusal is not kept.** It has changed nothing, and once its cause is mended the same request shall succeed.
 //! * **Nobody else can read it.** Answers hold personal data, and some a new API key. So the answer is sealed with a key
 //!   made from the `Idempotency-Key` and the caller's API key, neither of which is stored. Of a caller with a token there is
-//!   only the `Idempotency-Key`, which therefore should be random. An answer about a user who is erased stays, unreadable to
-//!   all but the caller who was given it before, for the rest of its day.
+//!   only the `Idempotency-Key`, which therefore should be random.
+//! * **An answer about a user is erased with them.**
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use aws_lc_rs::{
     error::Unspecified,
     hkdf::{HKDF_SHA256, Salt},
 };
-use sea_orm::{ConnectionTrait as _, EntityTrait as _, Set, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseBackend, EntityTrait as _, Set, Statement};
 use sha2::{Digest as _, Sha256};
 
-use super::ids::TenantId;
+use super::ids::{TenantId, UserId};
 use crate::store::{Applied, Change, Store, StoreError, Tx};
 
 /// For how long an answer is kept, in seconds.
@@ -127,6 +127,19 @@ impl Request {
         Ok(tx.db.execute_raw(take).await?.rows_affected() == 1)
     }
 
+    /// Makes the erasure of a user on another node wait for this transaction, so that it finds the answer; where it has
+    /// happened, there is nothing to be answered any more. SQLite has one writer at a time.
+    async fn hold(&self, tx: &Tx<'_>, user: UserId) -> Result<(), StoreError> {
+        const HOLD: &str = "SELECT id FROM users WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE";
+        if tx.db.get_database_backend() != DatabaseBackend::Postgres {
+            return Ok(());
+        }
+        let hold = Statement::from_sql_and_values(DatabaseBackend::Postgres, HOLD, [self.tenant.into(), user.0.into()]);
+        let user = tx.db.query_one_raw(hold).await?;
+        user.map(|_| ())
+            .ok_or_else(|| StoreError::Unavailable("the user was being erased at the same time".into()))
+    }
+
     fn id(&self) -> (uuid::Uuid, String, Vec<u8>) {
         (self.tenant.0, self.actor_id.clone(), self.key_hash.to_vec())
     }
@@ -137,13 +150,18 @@ impl Request {
         Ok(row.answer)
     }
 
-    async fn keep(&self, tx: &Tx<'_>, answer: &[u8]) -> Result<(), StoreError> {
+    /// Keeps an answer, and whom it is about.
+    async fn keep(&self, tx: &Tx<'_>, answer: &[u8], about: Option<UserId>) -> Result<(), StoreError> {
+        if let Some(user) = about {
+            self.hold(tx, user).await?;
+        }
         let (tenant_id, actor_id, key_hash) = self.id();
         let row = idempotency_key::ActiveModel {
             tenant_id: Set(tenant_id),
             actor_id: Set(actor_id),
             key_hash: Set(key_hash),
             answer: Set(self.seal(answer)?),
+            user_id: Set(about.map(|user| user.0)),
             ..Default::default()
         };
         idempotency_key::Entity::update(row).exec(tx.db).await?;
@@ -200,7 +218,7 @@ where
         }
         let applied = self.change.apply(tx).await.map_err(NotNow::Refused)?;
         let applied = applied.try_map(&self.answer).map_err(NotNow::Unanswerable)?;
-        self.request.keep(tx, applied.done()).await?;
+        self.request.keep(tx, applied.done(), self.change.about()).await?;
         Ok(applied)
     }
 }

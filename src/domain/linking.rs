@@ -9,13 +9,15 @@ use std::sync::LazyLock;
 
 use aka_entity::{
     barred_account::Reason,
+    former_link,
     identity::{self, LinkedBy},
     identity_provider, user,
 };
 use async_trait::async_trait;
 use sea_orm::{
     ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, DatabaseConnection, EntityTrait as _,
-    FromQueryResult as _, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, Set, Statement, sea_query::Expr,
+    FromQueryResult as _, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, Set, Statement,
+    sea_query::{Expr, OnConflict},
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -319,6 +321,10 @@ impl Change for Link {
         }
         Ok(Some(outcomes))
     }
+
+    fn about(&self) -> Option<UserId> {
+        Some(self.user)
+    }
 }
 
 impl Link {
@@ -505,6 +511,20 @@ impl Unlink {
             _ => barred_accounts::lift(tx, tenant, identity).await,
         }
     }
+
+    /// Takes down whose the account was: it is erased with them.
+    async fn remember(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let former = former_link::ActiveModel {
+            tenant_id: Set(self.permit.tenant().0),
+            user_id: Set(self.user.0),
+            identity_id: Set(self.id.0),
+        };
+        former_link::Entity::insert(former)
+            .on_conflict(OnConflict::new().do_nothing().to_owned())
+            .exec_without_returning(tx.db)
+            .await?;
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -527,12 +547,13 @@ impl Change for Unlink {
             return Ok(Applied::unchanged(false));
         };
         self.bar_if_suspended(&identity, tx).await?;
+        self.remember(tx).await?;
         let record = record(&self.permit, &identity, self.user, "identity.unlinked");
         Ok(Applied::recorded(true, record))
     }
 }
 
-/// What the audit log and the outbox tell of a link or its end.
+/// What the audit log and the outbox tell of a link or its end: ids of ours, because both outlive the erasure of a user.
 fn record(permit: &Permit, identity: &identity::Model, user: UserId, event_type: &'static str) -> Record {
     #[derive(Serialize)]
     struct Entry {
@@ -540,11 +561,10 @@ fn record(permit: &Permit, identity: &identity::Model, user: UserId, event_type:
         identity_provider_id: Uuid,
     }
     #[derive(Serialize)]
-    struct Event<'a> {
+    struct Event {
         identity_id: Uuid,
         user_id: UserId,
         identity_provider_id: Uuid,
-        external_id: &'a str,
         linked_by: String,
     }
     let identity_provider_id = identity.identity_provider_id;
@@ -560,7 +580,6 @@ fn record(permit: &Permit, identity: &identity::Model, user: UserId, event_type:
             identity_id: identity.id,
             user_id: user,
             identity_provider_id,
-            external_id: &identity.external_id,
             linked_by: identity.linked_by.to_value(),
         },
     )

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     barred_accounts,
-    caller::{Caller, Principal},
+    caller::{Caller, Principal, actor_of_subject},
     ids::{IdentityProviderId, TenantId, UserId},
     issuer_keys::IssuerKeys,
     issuers::{Issuer, KeySource},
@@ -279,7 +279,8 @@ async fn caller(
             let verified = claims.email_verified == Value::Bool(true);
             let email = claims.email.as_deref();
             let subject = entities::subject(provider, claims.sub.as_str(), email, verified, &scopes);
-            (format!("{provider}|{}", claims.sub), subject, Some(provider))
+            let actor = actor_of_subject(store.root_key(), tenant_id, provider, claims.sub.as_str());
+            (actor, subject, Some(provider))
         }
     };
     let principal = Principal {

@@ -3,16 +3,14 @@
 use aka_entity::user;
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait as _, DatabaseBackend, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Set,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    barred_accounts,
     caller::Permit,
-    decision_log,
     ids::{TenantId, UserId},
     revision::{Changed, Expected, Revision, check},
     text::{Email, Name, RoleName},
@@ -147,6 +145,10 @@ impl Change for CreateUser {
         let record = record(&self.permit, &user, "user.created");
         Ok(Applied::recorded(user, record))
     }
+
+    fn about(&self) -> Option<UserId> {
+        Some(self.id)
+    }
 }
 
 /// Changes a user's name or roles; what is absent stays.
@@ -217,45 +219,9 @@ impl Change for SuspendUser {
         let record = record(&self.permit, &user, event);
         Ok(Applied::recorded(user, record))
     }
-}
 
-/// Erases a user with their identities, for good. The audit log keeps ids only.
-pub struct DeleteUser {
-    /// That it is permitted.
-    pub permit: Permit,
-    /// Who.
-    pub id: UserId,
-    /// As which they must be found.
-    pub expected: Expected,
-}
-
-#[async_trait]
-impl Change for DeleteUser {
-    type Done = ();
-    type Refusal = UserRefusal;
-
-    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, UserRefusal> {
-        let mut query = user::Entity::find_by_id((self.permit.tenant().0, self.id.0));
-        if tx.db.get_database_backend() == DatabaseBackend::Postgres {
-            // Until this is committed, no other node links an account to the user.
-            query = query.lock_exclusive();
-        }
-        let user = query.one(tx.db).await?.ok_or(UserRefusal::NoUser)?;
-        check(&self.expected, &revision(&user))?;
-        barred_accounts::bar_all_of(tx, self.permit.tenant(), self.id).await?;
-        decision_log::erase(tx, self.permit.tenant(), self.id, &user.email).await?;
-        let deleted = user::Entity::delete_by_id((self.permit.tenant().0, self.id.0))
-            .exec(tx.db)
-            .await?;
-        // Another node may have done it meanwhile.
-        if deleted.rows_affected == 0 {
-            return Err(UserRefusal::NoUser);
-        }
-        let nothing = serde_json::Map::new();
-        let record = self
-            .permit
-            .record("user", self.id.0, &nothing, "user.deleted", &nothing);
-        Ok(Applied::recorded((), record))
+    fn about(&self) -> Option<UserId> {
+        Some(self.id)
     }
 }
 

@@ -11,7 +11,11 @@ use sea_orm::DatabaseTransaction;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::{clock::Timestamp, domain::ids::TenantId, root_key::RootKey};
+use crate::{
+    clock::Timestamp,
+    domain::ids::{TenantId, UserId},
+    root_key::RootKey,
+};
 
 /// One kind of change.
 #[async_trait]
@@ -23,6 +27,11 @@ pub trait Change: Send + Sync + Sized + 'static {
 
     /// Checks what the change asserts and writes its rows, inside the transaction of a batch.
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, Self::Refusal>;
+
+    /// The user whom the change is about. An answer to it that is kept is erased with them.
+    fn about(&self) -> Option<UserId> {
+        None
+    }
 
     /// Does the same for many changes of this kind in fewer statements, with an outcome for each, in their order.
     /// `None`: this kind has no such way, and they are applied one by one.

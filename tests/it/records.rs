@@ -149,9 +149,11 @@ async fn the_records_of_a_link_say_who_did_what_to_what(aka: Aka) {
     let metadata: Vec<Value> = rows.column("audit_log_entries", "metadata", &of_identity).await;
     assert!(metadata[0].to_string().contains(&user.to_string()), "{metadata:?}");
     let payload: Vec<Value> = rows.column("outbox_events", "payload", &of_identity).await;
-    for part in [user.to_string(), provider.to_string(), "583231".to_owned()] {
+    for part in [user.to_string(), provider.to_string(), identity.to_string()] {
         assert!(payload[0].to_string().contains(&part), "{payload:?}");
     }
+    // Events stay when a user is erased.
+    assert!(!payload[0].to_string().contains("583231"), "{payload:?}");
 }
 
 async fn an_audit_entry_has_the_decision_that_allowed_it(aka: Aka) {

@@ -22,6 +22,7 @@ mod rules;
 mod strange_tokens;
 mod suspension;
 mod token_issuers;
+mod unseen;
 mod victim;
 
 pub use victim::{Clients, Load, Victim};
