@@ -16,6 +16,8 @@ use poem::{
     },
 };
 
+use crate::accept;
+
 /// Bytes from which packing is worth it: less goes into one packet anyway.
 const WORTH_IT: usize = 1024;
 /// Bytes from which packing takes so long that other requests must not wait for it.
@@ -73,19 +75,10 @@ pub fn may_pack(request: &Request) -> bool {
 /// Whether a client takes gzip (RFC 9110 §12.5.3): it says so, by name or by `*`, and not with the weight 0. The name goes
 /// before the star.
 fn takes_gzip(request: &Request) -> bool {
-    let values = request.headers().get_all(ACCEPT_ENCODING).iter();
-    let codings = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
     let mut by_star = false;
-    for coding in codings {
-        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = parameters
-            .trim()
-            .strip_prefix("q=")
-            .and_then(|weight| weight.trim().parse().ok());
-        let taken = weight != Some(0.0_f32);
-        match name.trim().to_ascii_lowercase().as_str() {
+    for (name, weight) in accept::weights(request.headers(), ACCEPT_ENCODING) {
+        let taken = weight > 0.0;
+        match name.as_str() {
             "gzip" | "x-gzip" => return taken,
             "*" => by_star = taken,
             _ => {}

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    connections::Limits,
     cross_origin::{CrossOrigin, Origin},
     listen::Listen,
     root_key::{self, Source},
@@ -93,6 +94,9 @@ pub struct Serving {
         hide_env_values = true
     )]
     cors_origins: Vec<Origin>,
+    /// How many connections there may be.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 impl Serving {

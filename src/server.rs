@@ -17,32 +17,32 @@ use std::{
 
 use futures_util::FutureExt as _;
 use poem::{
-    Body, Endpoint, EndpointExt as _, IntoResponse as _, Request, Response, Route,
+    Endpoint, EndpointExt as _, IntoEndpoint as _, IntoResponse as _, Request, Response,
     error::{MethodNotAllowedError, NotFoundError, ParsePathError},
-    get, handler,
+    get,
     http::{HeaderValue, Method, StatusCode, header},
-    web::Path,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tracing::{Instrument as _, field};
 
 use crate::{
+    accept,
     api::{
         self, App,
-        body::JSON,
         document::Document,
         error::{Error, In},
-        error_code::ErrorCode,
         etag,
         idempotency::Reading,
     },
-    compression, connections,
+    compression,
+    connections::{self, Limits},
     cross_origin::CrossOrigin,
     domain::{
         api_keys::ApiKeys, decision_log::DecisionLog, idempotency, jwks_client::JwksClient, provider_config,
         revision::TagKey, tenant_state::Tenants, tokens::Tokens,
     },
     listen::Bound,
+    pages,
     pool::Pool,
     request_id::{REQUEST_ID, RequestId},
     root_key::Source,
@@ -53,8 +53,6 @@ use crate::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long requests that have begun may take after the server was asked to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-
-const HTML: &str = "text/html; charset=utf-8";
 
 /// A server with its store, before it listens.
 pub struct Server {
@@ -106,11 +104,12 @@ impl Server {
     /// # Errors
     ///
     /// Where the address cannot be had any more.
-    pub fn listen(self, bound: Bound, cross_origin: CrossOrigin) -> Result<Listening, io::Error> {
+    pub fn listen(self, bound: Bound, limits: Limits, cross_origin: CrossOrigin) -> Result<Listening, io::Error> {
         let listener = bound.listen()?;
         let address = listener.local_addr()?;
         Ok(Listening {
             server: self,
+            limits,
             cross_origin,
             listener,
             address,
@@ -121,6 +120,7 @@ impl Server {
 /// A server that listens, but does not answer yet.
 pub struct Listening {
     server: Server,
+    limits: Limits,
     cross_origin: CrossOrigin,
     listener: TcpListener,
     address: SocketAddr,
@@ -138,6 +138,7 @@ impl Listening {
     pub async fn run(self, asked_to_stop: impl Future<Output = ()>) {
         let Self {
             server: Server { app, beside },
+            limits,
             cross_origin,
             listener,
             address,
@@ -151,6 +152,7 @@ impl Listening {
         };
         connections::serve(
             listener,
+            limits,
             endpoint(app.clone(), cross_origin),
             asked_to_stop,
             STOP_TIMEOUT,
@@ -186,14 +188,12 @@ pub fn asked_to_stop() -> Result<impl Future<Output = ()>, io::Error> {
 fn endpoint(app: App, cross_origin: CrossOrigin) -> impl Endpoint<Output = Response> {
     let document = Document::get();
     let tags = app.tags.clone();
-    let routes = Route::new()
-        .at("/openapi.json", get(openapi_json))
-        .at("/openapi.yaml", get(openapi_yaml))
-        .at("/docs", get(docs))
-        .at("/reference", get(reference))
-        .at("/docs/errors", get(error_codes))
-        .at("/docs/errors/:code", get(error_code))
-        .nest_no_strip("/", api::document::service())
+    let operations = Arc::new(api::document::service().into_endpoint());
+    let routes = pages::routes()
+        .at("/", get(pages::home))
+        .nest_no_strip("/v1", Arc::clone(&operations))
+        .at("/healthz", Arc::clone(&operations))
+        .at("/readyz", operations)
         .data(app);
     Surrounded {
         inner: routes,
@@ -201,42 +201,6 @@ fn endpoint(app: App, cross_origin: CrossOrigin) -> impl Endpoint<Output = Respo
         tags,
         cross_origin,
     }
-}
-
-#[handler]
-fn openapi_json(request: &Request) -> Response {
-    Document::get().json().answer(request, JSON)
-}
-
-#[handler]
-fn openapi_yaml(request: &Request) -> Response {
-    // RFC 9512 §2.1
-    Document::get().yaml().answer(request, "application/yaml")
-}
-
-#[handler]
-fn docs(request: &Request) -> Response {
-    Document::get().swagger_ui().answer(request, HTML)
-}
-
-#[handler]
-fn reference(request: &Request) -> Response {
-    Document::get().redoc().answer(request, HTML)
-}
-
-#[handler]
-fn error_codes() -> Response {
-    html(ErrorCode::html_list())
-}
-
-#[handler]
-fn error_code(Path(code): Path<String>) -> Result<Response, Error> {
-    let code = ErrorCode::ALL.into_iter().find(|known| known.to_string() == code);
-    code.map(|code| html(code.html())).ok_or(Error::RouteNotFound)
-}
-
-fn html(page: impl Into<Body>) -> Response {
-    Response::builder().content_type(HTML).body(page)
 }
 
 /// What surrounds every request.
@@ -254,10 +218,12 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
         let began = Instant::now();
         let id = RequestId::of(request.headers());
         request.set_data(id.clone());
+        let head = connections::check_head(request.version(), request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         Reading::prepare(&mut request);
         let known = etag::known(&request);
         let may_pack = compression::may_pack(&request);
+        let wants_page = accept::wants_page(request.headers());
         let origin = request.headers().get(header::ORIGIN).cloned();
         // Only what a person needs to follow a request, and ids. Neither query nor headers: they hold personal data and
         // secrets. Tenant and actor are known once the credential has been checked, the code once there is an error.
@@ -275,16 +241,20 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
             store_us = field::Empty,
         );
         let answer = async {
-            let answer = tokio::time::timeout(
-                REQUEST_TIMEOUT,
-                AssertUnwindSafe(self.inner.call(request)).catch_unwind(),
-            );
+            let carried_out = async {
+                head?;
+                self.inner.call(request).await
+            };
+            let answer = tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(carried_out).catch_unwind());
             let mut response = match answer.await {
                 Ok(Ok(Ok(output))) => output.into_response(),
                 Ok(Ok(Err(error))) if method == Method::OPTIONS && error.is::<MethodNotAllowedError>() => {
                     self.options(&path)
                 }
-                Ok(Ok(Err(error))) => self.refusal(error, &path),
+                Ok(Ok(Err(error))) => match self.refusal(error, &path) {
+                    Error::RouteNotFound if wants_page => pages::not_found(),
+                    error => error.into_response(),
+                },
                 Ok(Err(_)) => Error::Internal {
                     reason: "a panic".into(),
                 }
@@ -300,7 +270,9 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
             if may_pack {
                 response = compression::packed(response).await;
             }
-            response.headers_mut().insert(REQUEST_ID, id.to_header());
+            let headers = response.headers_mut();
+            headers.insert(REQUEST_ID, id.to_header());
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             if path.starts_with("/v1/") {
                 response
                     .headers_mut()
@@ -336,12 +308,12 @@ impl<E> Surrounded<E> {
     }
 
     /// The contract's error for whatever went wrong.
-    fn refusal(&self, error: poem::Error, path: &str) -> Response {
+    fn refusal(&self, error: poem::Error, path: &str) -> Error {
         let error = match error.downcast::<Error>() {
-            Ok(error) => return error.into_response(),
+            Ok(error) => return error,
             Err(error) => error,
         };
-        let error = if error.is::<NotFoundError>() {
+        if error.is::<NotFoundError>() {
             Error::RouteNotFound
         } else if error.is::<MethodNotAllowedError>() {
             Error::MethodNotAllowed {
@@ -353,8 +325,7 @@ impl<E> Surrounded<E> {
             Error::Internal {
                 reason: error.to_string(),
             }
-        };
-        error.into_response()
+        }
     }
 }
 

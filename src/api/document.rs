@@ -19,7 +19,7 @@ use super::{
     identity_providers::IdentityProvidersApi, policies::PoliciesApi, policy_evaluation::PolicyEvaluationApi,
     policy_preview::PolicyPreviewApi, policy_rules::PolicyRulesApi, tenants::TenantsApi, users::UsersApi,
 };
-use crate::compression::Page;
+use crate::{compression::Page, pages::Tool};
 
 const DESCRIPTION: &str = "\
 aka knows which external accounts belong to which user. A company's people exist in Okta, Entra, Google, GitHub, Slack, \
@@ -41,9 +41,6 @@ people. Checks are made in this order: credential (`401`), tenant (`403` `tenant
 key, it is answered as it was the first time, and nothing is changed twice. `PUT` and `DELETE` can be repeated as they are.
 
 **Success** is answered when the change is durable, together with its entry in the audit log and its event.";
-
-/// What the head of a page says of it. Without an icon a browser asks for one that is not there.
-const HEAD: &str = "<title>aka</title><link rel=\"icon\" href=\"data:,\">";
 
 /// How UUIDs are written (RFC 9562 §4).
 const UUID: &str = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
@@ -76,8 +73,8 @@ pub fn service() -> OpenApiService<impl OpenApi, ()> {
 pub struct Document {
     json: Page,
     yaml: Page,
-    swagger_ui: Page,
-    redoc: Page,
+    swagger_ui: Tool,
+    redoc: Tool,
     routes: Vec<PathItem>,
 }
 
@@ -103,13 +100,8 @@ impl Document {
                 .map(quote_time)
                 .collect::<String>()
                 .into(),
-            // The page has a copy of the document in it, of the one that is not complete.
-            swagger_ui: service
-                .swagger_ui_html()
-                .replace(&raw, &json)
-                .replacen("<title>Swagger UI</title>", HEAD, 1)
-                .into(),
-            redoc: offline(&service.redoc_html()).replace(&raw, &json).into(),
+            swagger_ui: swagger_ui(&service.swagger_ui_html(), &json),
+            redoc: redoc(&service.redoc_html(), &json),
             routes: routes(&document),
             json: json.into(),
         }
@@ -129,13 +121,13 @@ impl Document {
 
     /// The page with which the operations can be tried. It loads nothing from elsewhere.
     #[must_use]
-    pub const fn swagger_ui(&self) -> &Page {
+    pub const fn swagger_ui(&self) -> &Tool {
         &self.swagger_ui
     }
 
     /// The page for those who read. It loads nothing from elsewhere, either.
     #[must_use]
-    pub const fn redoc(&self) -> &Page {
+    pub const fn redoc(&self) -> &Tool {
         &self.redoc
     }
 
@@ -180,20 +172,45 @@ impl PathItem {
     }
 }
 
-/// The page of Redoc without what it would load from elsewhere: a font, and its maker's logo.
-fn offline(page: &str) -> String {
+/// The page of Swagger UI: its style and script, taken from a page that has them.
+fn swagger_ui(page: &str, document: &str) -> Tool {
+    let begin = format!(
+        "SwaggerUIBundle({{ dom_id: '#ui', spec: {}, deepLinking: true }})",
+        in_script(document)
+    );
+    let (style, script) = (element(page, "style"), element(page, "script"));
+    Tool::new("/docs", "Try the API", style, "<div id=\"ui\"></div>", [script, &begin])
+}
+
+/// The page of Redoc: its script, taken from a page that has it, without its maker's logo, which it would load.
+fn redoc(page: &str, document: &str) -> Tool {
     const LOGO: &str = "https://cdn.redoc.ly/redoc/logo-mini.svg";
-    let page = page.replacen("<title>Redoc</title>", HEAD, 1).replace(LOGO, "data:,");
-    let font = page.find("<link href=\"https://fonts.googleapis.com");
-    let end = font.and_then(|at| Some(at + page.get(at..)?.find('>')? + 1));
-    match (font, end) {
-        (Some(begin), Some(end)) => format!(
-            "{}{}",
-            page.get(..begin).unwrap_or_default(),
-            page.get(end..).unwrap_or_default()
-        ),
-        _ => page,
-    }
+    let begin = format!(
+        "Redoc.init({}, {{}}, document.getElementById('redoc'))",
+        in_script(document)
+    );
+    let script = element(page, "script").replace(LOGO, "data:,");
+    Tool::new(
+        "/reference",
+        "API reference",
+        "",
+        "<div id=\"redoc\"></div>",
+        [&script, &begin],
+    )
+}
+
+/// The content of the first element of a name.
+fn element<'a>(page: &'a str, name: &str) -> &'a str {
+    let content = page
+        .split_once(&format!("<{name}"))
+        .and_then(|(_, rest)| rest.split_once('>'))
+        .and_then(|(_, rest)| rest.split_once(&format!("</{name}>")));
+    content.map_or("", |(content, _)| content)
+}
+
+/// A document as a part of a script that stands in a page: nothing in it ends the script.
+fn in_script(document: &str) -> String {
+    document.replace("</", "<\\/").replace("<!--", "<\\!--")
 }
 
 /// The routes of a document, those without parameters first.

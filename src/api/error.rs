@@ -175,6 +175,13 @@ pub enum Error {
     PayloadTooLarge {
         max_bytes: usize,
     },
+    MalformedRequest,
+    HeadTimedOut,
+    UriTooLong,
+    HeadersTooLarge {
+        max_bytes: usize,
+    },
+    TooManyConnections,
     UnsupportedMediaType {
         found: Option<String>,
     },
@@ -242,9 +249,10 @@ impl Error {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::MalformedJson { .. } | Self::InvalidInput { .. } | Self::InvalidRule { .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::MalformedRequest
+            | Self::MalformedJson { .. }
+            | Self::InvalidInput { .. }
+            | Self::InvalidRule { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Self::TenantMismatch | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::RouteNotFound | Self::NotFound { .. } => StatusCode::NOT_FOUND,
@@ -262,12 +270,16 @@ impl Error {
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTimedOut | Self::HeadTimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Unavailable { .. } | Self::Overloaded | Self::IssuerUnavailable { .. } | Self::TimedOut => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Unavailable { .. }
+            | Self::Overloaded
+            | Self::TooManyConnections
+            | Self::IssuerUnavailable { .. }
+            | Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -297,6 +309,11 @@ impl Error {
             Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
             Self::TooManyRules(_) => ErrorCode::TooManyRules,
             Self::BodyTimedOut => ErrorCode::BodyTimedOut,
+            Self::MalformedRequest => ErrorCode::MalformedRequest,
+            Self::HeadTimedOut => ErrorCode::HeadTimedOut,
+            Self::UriTooLong => ErrorCode::UriTooLong,
+            Self::HeadersTooLarge { .. } => ErrorCode::HeadersTooLarge,
+            Self::TooManyConnections => ErrorCode::TooManyConnections,
             Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::UnsupportedMediaType { .. } => ErrorCode::UnsupportedMediaType,
             Self::Unavailable { .. } => ErrorCode::Unavailable,
@@ -396,6 +413,22 @@ impl Error {
                 was changed; send the request again."
                     .into()
             }
+            Self::MalformedRequest => {
+                "This is not an HTTP request: its first line or one of its headers cannot be read.".into()
+            }
+            Self::HeadTimedOut => {
+                "The request line and headers did not arrive in time. Nothing was changed; send the request again."
+                    .into()
+            }
+            Self::UriTooLong => "The path and query of the request are too long.".into(),
+            Self::HeadersTooLarge { max_bytes } => {
+                format!(
+                    "The request line and headers are larger than {max_bytes} bytes, or there are too many of them."
+                )
+            }
+            Self::TooManyConnections => "The server has no place for another connection from this address. Use fewer \
+                connections, and keep them open for several requests."
+                .into(),
             Self::PayloadTooLarge { max_bytes } => format!("The body is larger than {max_bytes} bytes."),
             Self::UnsupportedMediaType { found } => match found {
                 Some(found) => format!("The body is sent as {found}. Send it as application/json."),
@@ -456,7 +489,9 @@ impl Error {
                 json!({ "limit": limit, "max": max, "found": found })
             }
             Self::TooManyRequests { limit } => json!({ "limit": limit }),
-            Self::PayloadTooLarge { max_bytes } => json!({ "max_bytes": max_bytes }),
+            Self::PayloadTooLarge { max_bytes } | Self::HeadersTooLarge { max_bytes } => {
+                json!({ "max_bytes": max_bytes })
+            }
             Self::UnsupportedMediaType { found } => json!({ "found": found }),
             _ => Value::Null,
         };
@@ -590,6 +625,7 @@ impl IntoResponse for Error {
             | Self::Overloaded
             | Self::Unavailable { .. }
             | Self::IssuerUnavailable { .. }
+            | Self::TooManyConnections
             | Self::TimedOut => {
                 response = response.header("Retry-After", RETRY_AFTER_SECONDS);
             }

@@ -6,6 +6,8 @@ use std::fmt::{self, Write as _};
 use poem_openapi::{Enum, types::ToJSON as _};
 use serde::{Deserialize, Serialize};
 
+use crate::pages::page;
+
 /// What went wrong, for a program. It stays the same when the message changes. Later versions may add codes: a program
 /// that does not know one goes by the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
@@ -41,6 +43,11 @@ pub enum ErrorCode {
     Overloaded,
     IssuerUnavailable,
     TimedOut,
+    MalformedRequest,
+    HeadTimedOut,
+    UriTooLong,
+    HeadersTooLarge,
+    TooManyConnections,
     Internal,
 }
 
@@ -54,7 +61,12 @@ struct Entry {
 
 impl ErrorCode {
     /// All of them, in the order in which a request meets them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
+        Self::TooManyConnections,
+        Self::MalformedRequest,
+        Self::HeadTimedOut,
+        Self::UriTooLong,
+        Self::HeadersTooLarge,
         Self::Unauthenticated,
         Self::TenantMismatch,
         Self::MalformedJson,
@@ -95,6 +107,38 @@ impl ErrorCode {
     #[expect(clippy::too_many_lines, reason = "a catalogue is long")]
     const fn entry(self) -> Entry {
         let (status, meaning, cause, remedy) = match self {
+            Self::TooManyConnections => (
+                503,
+                "The server has no place for another connection.",
+                "All places are taken, or the client's address has taken its share of them. The server's operator sets \
+                 both (`--max-connections`, `--max-connections-per-client`).",
+                "Use fewer connections, and keep each open for several requests. Try again later.",
+            ),
+            Self::MalformedRequest => (
+                400,
+                "What the client sent is not an HTTP request.",
+                "The request line or a header cannot be read, `Content-Length` and `Transfer-Encoding` contradict each \
+                 other, or the client speaks another protocol, such as TLS.",
+                "Let an HTTP library write the request. To use HTTPS, connect to the proxy that speaks TLS.",
+            ),
+            Self::HeadTimedOut => (
+                408,
+                "The request line and headers did not arrive in time.",
+                "The connection is slow or has broken, or the empty line after the headers is missing.",
+                "Send the request again. Nothing was changed.",
+            ),
+            Self::UriTooLong => (
+                414,
+                "The path and query of the request are too long.",
+                "A value belongs into a body, or a program has repeated a parameter.",
+                "Send less.",
+            ),
+            Self::HeadersTooLarge => (
+                431,
+                "The request line and headers are too large, or there are too many headers.",
+                "Together they are larger than `details.max_bytes`, or there are more than 100 headers.",
+                "Send fewer and shorter headers.",
+            ),
             Self::MalformedJson => (
                 400,
                 "The body of the request is not JSON.",
@@ -329,7 +373,7 @@ impl ErrorCode {
         page(
             "Errors",
             &format!(
-                "<p><a href=\"/docs\">All operations</a></p><h1>Errors</h1><p>Every error has a <code>code</code> for \
+                "<h1>Errors</h1><p>Every error has a <code>code</code> for \
                  programs and a <code>message</code> for people.</p><table>{rows}</table>"
             ),
         )
@@ -354,13 +398,4 @@ fn marked_up(text: &str) -> String {
             _ => format!("<code>{part}</code>"),
         })
         .collect()
-}
-
-fn page(title: &str, content: &str) -> String {
-    const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}\
-        td{padding:.2rem 1rem .2rem 0;vertical-align:top}:root{color-scheme:light dark}";
-    format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title} - aka</title><style>{STYLE}\
-         </style></head><body>{content}</body></html>"
-    )
 }

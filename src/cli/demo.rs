@@ -49,7 +49,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     store::migrate(&url).await?;
     let server = Server::open(&url, &Source::Given(RootKey::random()?), true).await?;
     let key = seed(server.store()).await?;
-    let listening = server.listen(bound, serving.cross_origin())?;
+    let listening = server.listen(bound, serving.limits.clone(), serving.cross_origin())?;
     let asked_to_stop = server::asked_to_stop()?;
     let address = listening.address();
     print(&format!(

@@ -40,7 +40,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         .await
         .map_err(|error| unusable(url, &error))?
         .is_empty();
-    let listening = server.listen(bound, serving.cross_origin())?;
+    let listening = server.listen(bound, serving.limits.clone(), serving.cross_origin())?;
     // From here on, so that whoever reads the next line may ask it to stop.
     let asked_to_stop = server::asked_to_stop()?;
     super::print(&format!("listening on {}", listening.address()))?;

@@ -1,12 +1,12 @@
 // Swagger UI in a real browser, as somebody uses it who sees it for the first time: press Authorize, give the key, open
 // an operation, press Execute on its example.
 //
-//   node main.mjs ADDRESS KEY CHROMIUM [SCREENSHOT]
+//   node main.mjs ADDRESS KEY CHROMIUM [SCREENSHOT [DIRECTORY-FOR-PICTURES-OF-ALL-PAGES]]
 
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
-const [address, key, executablePath, screenshot] = process.argv.slice(2);
+const [address, key, executablePath, screenshot, pictures] = process.argv.slice(2);
 
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 try {
@@ -64,12 +64,34 @@ try {
 
   await page.goto(`${address}/reference`);
   await page.getByRole("heading", { name: "Link an account to a user" }).waitFor();
+  await page.evaluate(() => scrollTo(0, 3000));
+  const menu = await page.locator(".menu-content").boundingBox();
+  assert.equal(menu.y, 0, "the menu of the reference begins at the top");
+  const pages = await readable(page);
 
   assert.deepEqual(elsewhere, [], "nothing is loaded from elsewhere");
   assert.deepEqual(broken, [], "the page has no errors");
-  console.log(`Swagger UI: 201, then 403 with its notice; ${tried} more operations at first press; the reference; nothing from elsewhere`);
+  console.log(`Swagger UI: 201, then 403 with its notice; ${tried} more operations at first press; the reference; ${pages} pages at 1280 and 390 px; nothing from elsewhere`);
 } finally {
   await browser.close();
+}
+
+// Every page, as wide as a desk's screen and as narrow as a phone's: it is there, links to the others, and has nothing
+// that one has to scroll to the side for.
+async function readable(page) {
+  const paths = ["/", "/docs", "/docs/", "/reference", "/docs/errors", "/docs/errors/forbidden"];
+  for (const [width, height] of [[1280, 900], [390, 844]]) {
+    await page.setViewportSize({ width, height });
+    for (const path of paths) {
+      await page.goto(address + path, { waitUntil: "networkidle" });
+      const links = await page.locator("nav.bar a").evaluateAll((all) => all.map((link) => link.getAttribute("href")));
+      assert.deepEqual(links, ["/", "/reference", "/docs", "/docs/errors", "/openapi.yaml"], path);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(wide <= width, `${path} is ${wide} px wide on a screen of ${width} px`);
+      if (pictures) await page.screenshot({ path: `${pictures}/${path.replaceAll("/", "_")}-${width}.png` });
+    }
+  }
+  return paths.length;
 }
 
 async function authorize(page) {

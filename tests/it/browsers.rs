@@ -1,9 +1,13 @@
-//! What browsers ask of a server: what a path can do, what may be kept, and which pages may call it.
+//! What browsers ask of a server: pages, what a path can do, what may be kept, and which pages may call it.
 
 use crate::harness::{Aka, Store, json, node::CLIENT, on_both_stores, run};
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, header::HeaderMap};
 
 on_both_stores![
+    the_first_page_leads_to_all_others,
+    a_page_is_made_for_browsers_and_safe_in_them,
+    nothing_is_a_page_to_a_browser_and_an_error_to_a_program,
+    the_icon_is_one,
     options_name_the_methods_of_a_path,
     nothing_that_a_change_answers_is_kept,
     pages_of_other_origins_may_not_call_the_server_unasked,
@@ -19,6 +23,153 @@ async fn options(aka: &Aka, path: &str, headers: &[(&str, &str)]) -> Response {
 
 fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
     answer.headers().get(name).map(|value| value.to_str().expect("a text"))
+}
+
+/// What a browser says that it takes.
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+struct Visit {
+    status: u16,
+    headers: HeaderMap,
+    page: String,
+}
+
+impl Visit {
+    async fn of(aka: &Aka, path: &str) -> Self {
+        let request = CLIENT.get(format!("{}{path}", aka.address())).header("accept", BROWSER);
+        let answer = request.send().await.expect("an answer");
+        Self {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            page: answer.text().await.expect("a text"),
+        }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("a text"))
+    }
+}
+
+async fn the_first_page_leads_to_all_others(aka: Aka) {
+    let Visit { status, page, .. } = Visit::of(&aka, "/").await;
+
+    assert_eq!(status, 200);
+    assert!(page.contains(env!("CARGO_PKG_VERSION")), "{page}");
+    let links: Vec<&str> = page
+        .split("href=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    for path in [
+        "/docs",
+        "/reference",
+        "/docs/errors",
+        "/openapi.yaml",
+        "/openapi.json",
+        "/healthz",
+        "/readyz",
+    ] {
+        assert!(links.contains(&path), "{path}: {links:?}");
+    }
+    for link in links {
+        assert_eq!(Visit::of(&aka, link).await.status, 200, "{link}");
+    }
+}
+
+async fn a_page_is_made_for_browsers_and_safe_in_them(aka: Aka) {
+    for path in [
+        "/",
+        "/docs",
+        "/docs/",
+        "/reference",
+        "/reference/",
+        "/docs/errors",
+        "/docs/errors/",
+        "/docs/errors/not_found",
+        "/nothing/here",
+    ] {
+        let visit = Visit::of(&aka, path).await;
+        let page = &visit.page;
+        assert_eq!(visit.header("content-type"), "text/html; charset=utf-8", "{path}");
+        assert!(page.starts_with("<!doctype html><html lang=\"en\">"), "{path}");
+        assert!(
+            page.contains("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"),
+            "{path}"
+        );
+        for link in ["/", "/docs", "/reference", "/docs/errors"] {
+            assert!(page.contains(&format!("<a href=\"{link}\"")), "{path} links to {link}");
+        }
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+        ] {
+            assert_eq!(visit.header(name), value, "{path}");
+        }
+        let policy = visit.header("content-security-policy");
+        let directives: Vec<&str> = policy.split("; ").collect();
+        assert!(directives.contains(&"default-src 'none'"), "{path}: {policy}");
+        assert!(directives.contains(&"frame-ancestors 'none'"), "{path}: {policy}");
+        // Scripts by their hashes, or none.
+        let scripts = directives
+            .iter()
+            .find_map(|directive| directive.strip_prefix("script-src "));
+        let hashes = scripts
+            .unwrap_or_default()
+            .split(' ')
+            .filter(|source| !source.is_empty());
+        let hashes: Vec<&str> = hashes.collect();
+        assert!(
+            hashes.iter().all(|source| source.starts_with("'sha256-")),
+            "{path}: {policy}"
+        );
+        assert_eq!(hashes.len(), page.matches("</script>").count(), "{path}");
+    }
+}
+
+async fn nothing_is_a_page_to_a_browser_and_an_error_to_a_program(aka: Aka) {
+    let acme = aka.tenant().await;
+    for path in ["/nothing", "/v1/cakes", "/docs/errors/no_such_code"] {
+        let Visit { status, page, .. } = Visit::of(&aka, path).await;
+        assert_eq!(status, 404, "{path}");
+        assert!(page.contains("<h1>Not found</h1>"), "{path}: {page}");
+        for accept in [
+            "*/*",
+            "application/json",
+            "application/json, text/html",
+            "application/json, text/html;q=0.5",
+            "text/html;q=0, */*",
+        ] {
+            acme.get(path)
+                .header("accept", accept)
+                .await
+                .refused_as_unknown("route");
+        }
+        acme.get(path).await.refused_as_unknown("route");
+    }
+    // What is there answers as it always does.
+    acme.get("/v1/users").header("accept", BROWSER).await.expect(200);
+    aka.nobody()
+        .get("/v1/users")
+        .header("accept", BROWSER)
+        .await
+        .refused(401, "unauthenticated");
+}
+
+async fn the_icon_is_one(aka: Aka) {
+    let icon = CLIENT
+        .get(format!("{}/favicon.ico", aka.address()))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(header(&icon, "content-type"), Some("image/x-icon"));
+    let bytes = icon.bytes().await.expect("its bytes");
+    assert!(
+        bytes.starts_with(&[0, 0, 1, 0]) && bytes.len() < 5_000,
+        "an icon, and a small one"
+    );
 }
 
 async fn options_name_the_methods_of_a_path(aka: Aka) {

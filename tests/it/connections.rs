@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Aka, Uuid, json, on_both_stores,
+    Aka, Answer, Uuid, json, on_both_stores,
     raw::{self, Connection},
 };
 
@@ -14,8 +14,11 @@ on_both_stores![
     a_body_that_was_read_leaves_the_connection_open,
     a_length_that_is_too_large_is_refused_before_the_body_comes,
     a_connection_that_never_asks_is_closed,
-    what_is_no_http_is_refused_or_closed,
+    what_is_no_http_is_refused_with_the_error_of_the_contract,
     http_2_is_spoken_too,
+    a_request_says_to_which_host_it_goes,
+    a_head_that_does_not_come_is_refused,
+    headers_that_are_too_large_are_refused_on_http_2,
     a_client_that_goes_away_neither_loses_nor_doubles_a_change,
 ];
 
@@ -124,7 +127,100 @@ async fn a_connection_that_never_asks_is_closed(aka: Aka) {
     acme.get("/v1/users").await.expect(200);
 }
 
-async fn what_is_no_http_is_refused_or_closed(aka: Aka) {
+async fn a_request_says_to_which_host_it_goes(aka: Aka) {
+    for (version, host, valid) in [
+        ("1.1", "", false),
+        ("1.1", "host: a\r\nhost: a\r\n", false),
+        ("1.1", "host:\r\n", false),
+        ("1.1", "host: a b\r\n", false),
+        ("1.1", "host: a/b\r\n", false),
+        ("1.1", "host: ada@a\r\n", false),
+        ("1.1", "host: a:b\r\n", false),
+        ("1.1", "host: a:99999\r\n", false),
+        ("1.1", "host: [::1\r\n", false),
+        ("1.1", "host: aka.example.com\r\n", true),
+        ("1.1", "host: 127.0.0.1:8080\r\n", true),
+        ("1.1", "host: [::1]:8080\r\n", true),
+        ("1.1", "host: a:\r\n", true),
+        ("1.0", "", true),
+        ("1.0", "host: a\r\nhost: b\r\n", false),
+    ] {
+        let mut connection = Connection::open(&aka).await;
+        let request = format!("GET /healthz HTTP/{version}\r\n{host}\r\n");
+        assert!(connection.send(request.as_bytes()).await);
+        let answer = connection.answer().await.expect("an answer");
+        if valid {
+            answer.expect(200);
+        } else {
+            assert!(answer.header("x-request-id").is_some(), "{answer}");
+            answer.refused_input("header", "Host");
+        }
+    }
+}
+
+async fn a_head_that_does_not_come_is_refused(aka: Aka) {
+    for before in [0, 1] {
+        let mut connection = Connection::open(&aka).await;
+        for _ in 0..before {
+            assert!(connection.send(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await);
+            connection.answer().await.expect("an answer").expect(200);
+        }
+
+        assert!(connection.send(b"GET /healthz HTTP/1.1\r\nhost: a\r\n").await);
+        let began = Instant::now();
+        let answer = connection.answer().await.expect("an answer");
+
+        below_http(answer).refused(408, "head_timed_out");
+        assert!((9..16).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        assert!(connection.answer().await.is_none(), "the connection is closed");
+    }
+}
+
+/// The answer to something that was no request: it is like all errors, and the last one on its connection.
+#[track_caller]
+fn below_http(answer: Answer) -> Answer {
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{answer}");
+    assert_eq!(answer.header("connection"), Some("close"), "{answer}");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer}");
+    assert!(
+        answer.header("x-request-id").is_some_and(|id| !id.is_empty()),
+        "{answer}"
+    );
+    assert!(
+        answer["message"].is_string() && answer.header("date").is_some(),
+        "{answer}"
+    );
+    let code = answer["code"].as_str().unwrap_or_default();
+    assert_eq!(
+        answer["details"]["documentation"],
+        format!("/docs/errors/{code}"),
+        "{answer}"
+    );
+    answer
+}
+
+async fn headers_that_are_too_large_are_refused_on_http_2(aka: Aka) {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .http2_prior_knowledge()
+        .build()
+        .expect("a client");
+    let healthz = format!("{}/healthz", aka.address());
+    let large = client.get(&healthz).header("x-large", "a".repeat(40_000));
+    let many = (0..150).fold(client.get(&healthz), |request, number| {
+        request.header(format!("x-{number}"), "1")
+    });
+    for request in [large, many] {
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 431);
+        assert!(answer.headers().contains_key("x-request-id"));
+        let body = answer.bytes().await.expect("a body");
+        let error: crate::harness::Value = serde_json::from_slice(&body).expect("the contract's error");
+        assert_eq!(error["code"], "headers_too_large");
+    }
+}
+
+async fn what_is_no_http_is_refused_with_the_error_of_the_contract(aka: Aka) {
     let acme = aka.tenant().await;
     let user = Uuid::now_v7();
     let good = link(&acme, user, 0);
@@ -152,9 +248,16 @@ async fn what_is_no_http_is_refused_or_closed(aka: Aka) {
         let mut connection = Connection::open(&aka).await;
         connection.send(case.as_bytes()).await;
         let shown = &case[..case.len().min(200)];
-        if let Some(answer) = connection.answer().await {
-            assert!((400..500).contains(&answer.status), "{shown}\n{answer}");
-        }
+        let answer = connection.answer().await;
+        let answer = answer.unwrap_or_else(|| panic!("no answer to {shown}"));
+        let expected = match answer.status {
+            400 => &["malformed_request", "malformed_json"][..],
+            431 => &["headers_too_large"],
+            _ => panic!("{shown}\n{answer}"),
+        };
+        let code = answer["code"].as_str().unwrap_or_default().to_owned();
+        assert!(expected.contains(&&*code), "{shown}\n{answer}");
+        below_http(answer);
         acme.get("/v1/users").await.expect(200);
     }
 }

@@ -18,6 +18,7 @@
 //! the step `tests` and runs them one at a time in the step `attacks`; by hand:
 //! `cargo test --test it attacks:: -- --test-threads 1 --nocapture`.
 
+mod connections;
 mod rules;
 mod strange_tokens;
 mod suspension;

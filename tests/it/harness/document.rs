@@ -100,6 +100,7 @@ const OF_ANY: &[&str] = &[
     "connection",
     "allow",
     "vary",
+    "x-content-type-options",
 ];
 
 impl Document {

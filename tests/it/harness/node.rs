@@ -109,6 +109,13 @@ impl Aka {
         Self::alone_with(store, &[]).await
     }
 
+    /// A server on SQLite that may have only so many files open: its soft limit and its hard limit.
+    pub async fn alone_with_files(soft: u32, hard: u32, settings: &[(&str, &str)]) -> Self {
+        let data = Arc::new(Data::new(None));
+        let limited = format!("--nofile={soft}:{hard}");
+        Self::start_under(&["prlimit", &limited], "TERM", Store::Sqlite, data, settings).await
+    }
+
     /// A server with a database of its own, and further settings.
     pub async fn alone_with(store: Store, settings: &[(&str, &str)]) -> Self {
         let url = match store {
@@ -152,6 +159,17 @@ impl Aka {
     }
 
     async fn start_ended_by(signal: &str, store: Store, data: Arc<Data>, settings: &[(&str, &str)]) -> Self {
+        Self::start_under(&[], signal, store, data, settings).await
+    }
+
+    /// Starts one by another program, which becomes the server.
+    async fn start_under(
+        starter: &[&str],
+        signal: &str,
+        store: Store,
+        data: Arc<Data>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut environment = vec![
             ("DATABASE_URL", data.url.as_str()),
             // The tests' issuers of tokens are on this machine.
@@ -161,7 +179,7 @@ impl Aka {
         let number = data.logs.fetch_add(1, Ordering::Relaxed);
         let log = data.directory.path().join(format!("serve-{number}.log"));
         let serve = ["serve", "--listen", "127.0.0.1:0"];
-        let process = program::start_ended_by(signal, &serve, &environment, &log);
+        let process = program::start_under(starter, signal, &serve, &environment, &log);
         let line = process.line();
         let address = line
             .strip_prefix("listening on ")

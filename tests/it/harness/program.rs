@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
@@ -111,7 +112,24 @@ pub fn start(arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Ch
 
 /// The same with the signal by which it is stopped: SIGKILL leaves it no time for anything.
 pub fn start_ended_by(signal: &str, arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Child {
-    Start::new(signal, log, path(), arguments)
+    start_under(&[], signal, arguments, environment, log)
+}
+
+/// The same by another program, which becomes this one: the words before it on the command line.
+pub fn start_under(
+    starter: &[&str],
+    signal: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    log: &Path,
+) -> Child {
+    let words: Vec<&OsStr> = starter
+        .iter()
+        .map(OsStr::new)
+        .chain([path().as_os_str()])
+        .chain(arguments.iter().map(OsStr::new))
+        .collect();
+    Start::new(signal, log, Path::new(words[0]), &words[1..])
         .environment(|command| {
             without_settings(command);
             command.envs(environment.iter().copied());

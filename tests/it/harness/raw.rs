@@ -1,11 +1,11 @@
 //! HTTP written by hand, for requests that a client library would not send as they are needed here.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -28,6 +28,22 @@ impl Connection {
             stream,
             received: Vec::new(),
         }
+    }
+
+    /// Opens one from an address of this machine: to the server another client.
+    pub async fn open_from(aka: &Aka, address: Ipv4Addr) -> Self {
+        let stream = connect_from(aka, address, None).await;
+        Self {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// Whether the server has closed it, which it may take so long for.
+    pub async fn is_closed_within(&mut self, time: Duration) -> bool {
+        let mut buffer = [0; 4096];
+        let closed = async { while self.stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {} };
+        timeout(time, closed).await.is_ok()
     }
 
     /// Sends bytes. `false`: the server does not want any more.
@@ -53,6 +69,20 @@ impl Connection {
     pub async fn answer(&mut self) -> Option<Answer> {
         read_answer(&mut self.stream, &mut self.received).await
     }
+}
+
+/// A connection from an address of this machine, with the size of the buffer into which it receives, if one is given.
+pub async fn connect_from(aka: &Aka, address: Ipv4Addr, receive_buffer: Option<u32>) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes).expect("a size");
+    }
+    socket.bind((address, 0).into()).expect("an address of this machine");
+    let server = aka.address().trim_start_matches("http://");
+    socket
+        .connect(server.parse().expect("an address"))
+        .await
+        .expect("the server listens")
 }
 
 /// The head of a request by somebody, without the empty line at its end.

@@ -1,0 +1,198 @@
+//! What a connection is doing, for judging whether it may stay.
+//!
+//! Only requests count as activity. A client that answers PINGs, changes its settings or opens windows is there, but
+//! does nothing for which it would need a place.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+/// How long a new connection may take until its first request has begun, and how long the head of any request may take
+/// from its first byte to its last.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may last. Then it is closed between two requests, so that no client holds its place for ever, and
+/// so that clients of a load balancer come to new servers.
+const MAX_AGE: Duration = Duration::from_hours(1);
+/// How long a connection that is to be closed may take over the requests that it still has. More than a request may take.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take where it has none.
+const LEAVING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection with requests may go without any progress: the 15 seconds that a request may take, and half a
+/// minute in which nothing of an answer is taken, as where HTTP/2's windows are 0.
+const STUCK_TIMEOUT: Duration = Duration::from_secs(45);
+/// Requests that a client may begin and reset before they are answered. One that resets more than that, and more than it
+/// lets be answered, makes work and wants nothing (CVE-2023-44487).
+const MAX_CANCELLED: u32 = 100;
+/// No time.
+const NEVER: u64 = u64::MAX;
+
+/// What a connection is doing. Shared by those who see a part of it: the socket, the requests, and who judges.
+pub struct Activity {
+    opened: Instant,
+    http2: AtomicBool,
+    /// The last time that a request made progress, in milliseconds after `opened`.
+    last: AtomicU64,
+    /// When the first byte of a head came that is not complete yet, in milliseconds after `opened`.
+    head: AtomicU64,
+    requests: AtomicU32,
+    /// Requests that are not answered, or whose answer has not been taken whole.
+    unfinished: AtomicU32,
+    cancelled: AtomicU32,
+    /// Told when so many requests are cancelled that it must not wait for the next look at the connection.
+    alarm: Notify,
+}
+
+/// What is to be done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may stay.
+    Stay,
+    /// It is to finish the requests that it has, and to be closed.
+    Close,
+    /// It is to be told that it was too slow, and to be cut off.
+    Refuse,
+    /// It is to be cut off.
+    Cut,
+}
+
+impl Activity {
+    /// Of a connection that has just been opened.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            opened: Instant::now(),
+            http2: AtomicBool::new(false),
+            last: AtomicU64::new(0),
+            head: AtomicU64::new(NEVER),
+            requests: AtomicU32::new(0),
+            unfinished: AtomicU32::new(0),
+            cancelled: AtomicU32::new(0),
+            alarm: Notify::new(),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER)
+    }
+
+    /// Whether any request has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// It speaks HTTP/2.
+    pub fn speaks_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes have come.
+    pub fn received(&self) {
+        // Between two requests of HTTP/1.1 there is only the head of the next. In HTTP/2 there are other frames.
+        if !self.http2.load(Ordering::Relaxed) && self.unfinished.load(Ordering::Relaxed) == 0 {
+            let now = self.now();
+            let _ = self
+                .head
+                .compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes were taken by the client.
+    pub fn sent(&self) {
+        if !self.http2.load(Ordering::Relaxed) {
+            self.progress();
+        }
+    }
+
+    fn progress(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// A request begins. It is unfinished until what is returned is dropped.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Unfinished {
+        self.progress();
+        self.head.store(NEVER, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.unfinished.fetch_add(1, Ordering::Relaxed);
+        Unfinished {
+            activity: Arc::clone(self),
+            answered: false,
+        }
+    }
+
+    /// Ends when the connection must be judged now.
+    pub async fn alarmed(&self) {
+        self.alarm.notified().await;
+    }
+
+    /// What is to be done with the connection, which has been closing for so long if it has.
+    #[must_use]
+    pub fn judge(&self, idle_timeout: Duration, closing: Option<Duration>) -> Verdict {
+        let since = |time: u64| Duration::from_millis(self.now().saturating_sub(time));
+        let read = |count: &AtomicU32| count.load(Ordering::Relaxed);
+        let (requests, unfinished, cancelled) = (read(&self.requests), read(&self.unfinished), read(&self.cancelled));
+        let head = self.head.load(Ordering::Relaxed);
+        if head != NEVER && since(head) > HEAD_TIMEOUT && unfinished == 0 {
+            return if self.http2.load(Ordering::Relaxed) {
+                Verdict::Cut
+            } else {
+                Verdict::Refuse
+            };
+        }
+        if requests == 0 && self.opened.elapsed() > HEAD_TIMEOUT {
+            return Verdict::Cut;
+        }
+        if cancelled > MAX_CANCELLED && cancelled > requests / 2 {
+            return Verdict::Cut;
+        }
+        let last = since(self.last.load(Ordering::Relaxed));
+        if unfinished > 0 && last > STUCK_TIMEOUT {
+            return Verdict::Cut;
+        }
+        let idle = unfinished == 0 && head == NEVER && last > idle_timeout;
+        match closing {
+            Some(closing) if closing > CLOSING_TIMEOUT => Verdict::Cut,
+            Some(closing) if unfinished == 0 && closing.min(last) > LEAVING_TIMEOUT => Verdict::Cut,
+            None if idle || self.opened.elapsed() > MAX_AGE => Verdict::Close,
+            _ => Verdict::Stay,
+        }
+    }
+}
+
+/// A request that is not answered, or whose answer has not been taken whole.
+pub struct Unfinished {
+    activity: Arc<Activity>,
+    answered: bool,
+}
+
+impl Unfinished {
+    /// It is answered.
+    pub fn answered(&mut self) {
+        self.answered = true;
+        self.activity.progress();
+    }
+
+    /// A part of the answer was taken.
+    pub fn progress(&self) {
+        self.activity.progress();
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.activity.unfinished.fetch_sub(1, Ordering::Relaxed);
+        if !self.answered {
+            let before = self.activity.cancelled.fetch_add(1, Ordering::Relaxed);
+            if before >= MAX_CANCELLED {
+                self.activity.alarm.notify_one();
+            }
+        }
+    }
+}
