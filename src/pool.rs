@@ -8,7 +8,8 @@
 //!   some tens of milliseconds long at most, and other tenants' pieces come between them.
 //! * **A job ends with its request.** Nothing more is handed in for a request that has timed out or whose client has gone,
 //!   and a piece of it that still waits is skipped.
-//! * **Jobs are bounded**, for each tenant (`429`) and in all (`503`). Work that the server does on its own account, such
+//! * **Jobs are bounded**, for each tenant (`429`) and in all (`503`): requests about rules, which hold large texts, more
+//!   than decisions on other requests, which are small. Work that the server does on its own account, such
 //!   as reading a tenant's rules into memory, is not refused: there is at most one such job for each tenant.
 
 use std::{
@@ -25,12 +26,26 @@ use crate::{
     turns::{self, Limits, Receiver, Sender},
 };
 
-/// Jobs of one tenant at a time. A person or a script has one or two.
-const JOBS_PER_TENANT: usize = 32;
-/// The same in words.
-const JOBS_PER_TENANT_LIMIT: &str = "32 expensive requests at a time";
-/// Jobs of all tenants at a time. Each may hold a body of a megabyte.
-const JOBS: usize = 256;
+/// How many jobs of a kind there may be.
+struct Bounds {
+    per_tenant: usize,
+    /// The same in words.
+    per_tenant_limit: &'static str,
+    all: usize,
+}
+
+/// Requests about rules: a person or a script has one or two at a time, and each may hold a body of a megabyte.
+const OF_REQUESTS: Bounds = Bounds {
+    per_tenant: 32,
+    per_tenant_limit: "32 expensive requests at a time",
+    all: 256,
+};
+/// Expensive decisions: as many as requests that wait for something else of the server.
+const OF_DECISIONS: Bounds = Bounds {
+    per_tenant: 256,
+    per_tenant_limit: "256 requests at a time that take expensive rules to decide",
+    all: 4_096,
+};
 /// The queue needs no limits of its own: a job has at most one piece in it.
 const PIECES: Limits = Limits {
     per_tenant: usize::MAX,
@@ -47,7 +62,17 @@ pub struct Pool {
 
 struct Shared {
     queue: Sender<TenantId, Piece>,
-    jobs: Mutex<Jobs>,
+    requests: Mutex<Jobs>,
+    decisions: Mutex<Jobs>,
+}
+
+/// What a job is for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Request,
+    Decision,
+    /// For the server itself.
+    Own,
 }
 
 /// Jobs that were admitted and have not ended.
@@ -59,8 +84,13 @@ struct Jobs {
 
 impl Shared {
     /// Nothing that holds the lock can panic half-way, so that a poisoned one is sound.
-    fn jobs(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn jobs(&self, kind: Kind) -> Option<MutexGuard<'_, Jobs>> {
+        let jobs = match kind {
+            Kind::Request => &self.requests,
+            Kind::Decision => &self.decisions,
+            Kind::Own => return None,
+        };
+        Some(jobs.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -74,32 +104,47 @@ impl Pool {
         Self {
             shared: Arc::new(Shared {
                 queue,
-                jobs: Mutex::default(),
+                requests: Mutex::default(),
+                decisions: Mutex::default(),
             }),
         }
     }
 
-    /// Admits a job of a tenant.
+    /// Admits the work of a request about rules.
     ///
     /// # Errors
     ///
     /// Where the tenant, or all tenants together, have as many as they may have.
     pub fn admit(&self, tenant: TenantId) -> Result<Job, StoreError> {
-        let mut jobs = self.shared.jobs();
-        let Jobs { of_tenants, all } = &mut *jobs;
-        let own = of_tenants.get(&tenant).copied().unwrap_or_default();
-        if own >= JOBS_PER_TENANT {
-            return Err(StoreError::TenantOverloaded(JOBS_PER_TENANT_LIMIT));
+        self.admit_kind(tenant, Kind::Request, &OF_REQUESTS)
+    }
+
+    /// Admits an expensive decision on a request.
+    ///
+    /// # Errors
+    ///
+    /// Where the tenant, or all tenants together, have as many as they may have.
+    pub fn admit_decision(&self, tenant: TenantId) -> Result<Job, StoreError> {
+        self.admit_kind(tenant, Kind::Decision, &OF_DECISIONS)
+    }
+
+    fn admit_kind(&self, tenant: TenantId, kind: Kind, bounds: &Bounds) -> Result<Job, StoreError> {
+        if let Some(mut jobs) = self.shared.jobs(kind) {
+            let Jobs { of_tenants, all } = &mut *jobs;
+            let own = of_tenants.get(&tenant).copied().unwrap_or_default();
+            if own >= bounds.per_tenant {
+                return Err(StoreError::TenantOverloaded(bounds.per_tenant_limit));
+            }
+            if *all >= bounds.all {
+                return Err(StoreError::Overloaded);
+            }
+            *of_tenants.entry(tenant).or_default() += 1;
+            *all += 1;
         }
-        if *all >= JOBS {
-            return Err(StoreError::Overloaded);
-        }
-        *of_tenants.entry(tenant).or_default() += 1;
-        *all += 1;
         Ok(Job {
             pool: self.clone(),
             tenant,
-            counted: true,
+            kind,
         })
     }
 
@@ -109,7 +154,7 @@ impl Pool {
         Job {
             pool: self.clone(),
             tenant,
-            counted: false,
+            kind: Kind::Own,
         }
     }
 }
@@ -118,7 +163,7 @@ impl Pool {
 pub struct Job {
     pool: Pool,
     tenant: TenantId,
-    counted: bool,
+    kind: Kind,
 }
 
 impl Job {
@@ -148,10 +193,9 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if !self.counted {
+        let Some(mut jobs) = self.pool.shared.jobs(self.kind) else {
             return;
-        }
-        let mut jobs = self.pool.shared.jobs();
+        };
         jobs.all -= 1;
         if let Some(own) = jobs.of_tenants.get_mut(&self.tenant) {
             *own -= 1;
@@ -189,14 +233,15 @@ mod tests {
     async fn jobs_are_bounded_for_each_tenant_and_in_all() {
         let pool = Pool::start();
         let tenant = TenantId::new();
-        let jobs: Vec<Job> = (0..JOBS_PER_TENANT)
+        let jobs: Vec<Job> = (0..OF_REQUESTS.per_tenant)
             .map(|_| pool.admit(tenant).expect("there is room"))
             .collect();
         assert!(matches!(pool.admit(tenant), Err(StoreError::TenantOverloaded(_))));
-        let mut others: Vec<Job> = (JOBS_PER_TENANT..JOBS)
+        let mut others: Vec<Job> = (OF_REQUESTS.per_tenant..OF_REQUESTS.all)
             .map(|_| pool.admit(TenantId::new()).expect("there is room"))
             .collect();
         assert!(matches!(pool.admit(TenantId::new()), Err(StoreError::Overloaded)));
+        pool.admit_decision(tenant).expect("decisions are counted apart");
         others.pop();
         pool.admit(TenantId::new()).expect("one has ended");
         drop(jobs);

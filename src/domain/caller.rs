@@ -17,7 +17,7 @@ use super::{
     users,
 };
 use crate::{
-    policy::{self, Action, Decision, Effort, Expensive, Memo, Query, Verdict, entities, rules::RuleSet},
+    policy::{self, Action, Decision, Effort, Expensive, Memo, Query, Verdict, entities},
     root_key::RootKey,
     store::{Record, Store, StoreError},
 };
@@ -299,7 +299,11 @@ impl Caller {
         let seen = Seen::Context(query.context.clone());
         let decision = match policy::decide_quickly(rules, query) {
             Ok(decision) => decision,
-            Err(expensive) => self.decide_aside(rules, expensive, Effort::QUICK).await?,
+            Err(expensive) => {
+                let job = self.tenant.pool.admit_decision(self.principal.tenant)?;
+                let rules = Arc::clone(rules);
+                job.run(move || expensive.decide(&rules, Effort::QUICK)).await?
+            }
         };
         let decision = Arc::new(decision);
         if for_all {
@@ -329,21 +333,13 @@ impl Caller {
             return Ok(Err(reason));
         }
         match Expensive::new(query) {
-            Ok(expensive) => self.decide_aside(rules, expensive, Effort::THOROUGH).await.map(Ok),
+            Ok(expensive) => {
+                let job = self.tenant.pool.admit(self.principal.tenant)?;
+                let rules = Arc::clone(rules);
+                Ok(Ok(job.run(move || expensive.decide(&rules, Effort::THOROUGH)).await?))
+            }
             Err(decision) => Ok(Ok(decision)),
         }
-    }
-
-    /// Decides what takes long where it keeps no other request waiting.
-    async fn decide_aside(
-        &self,
-        rules: &Arc<RuleSet>,
-        expensive: Box<Expensive>,
-        effort: Effort,
-    ) -> Result<Decision, StoreError> {
-        let rules = Arc::clone(rules);
-        let job = self.tenant.pool.admit(self.principal.tenant)?;
-        job.run(move || expensive.decide(&rules, effort)).await
     }
 
     /// A question in the terms of policy, with what it may look at.

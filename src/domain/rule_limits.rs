@@ -19,15 +19,15 @@ pub const MAX_POLICIES: u64 = 1_000;
 pub const MAX_RULES_PER_POLICY: u64 = 1_000;
 /// Bytes of the rules of one policy at most: as much as one request can bring.
 const MAX_BYTES_PER_POLICY: u64 = 1024 * 1024;
-/// What the rules of one tenant may come to. Ten thousand rules of four hundred bytes that compare an address with a
-/// pattern are within it.
+/// What the rules of one tenant may come to. Ten thousand rules that each compare an address with the pattern of a domain
+/// are within it.
 pub const MAX_OF_TENANT: Totals = Totals {
     rules: 10_000,
     bytes: 4 * 1024 * 1024,
-    // The memory of a tenant's rules is about a fifth of a kilobyte for each node.
-    nodes: 500_000,
-    // A twentieth of a second, should one decision evaluate all of them.
-    cost: 50_000_000,
+    // A node takes about a fifth of a kilobyte of memory. A rule with two patterns has a hundred.
+    nodes: 1_000_000,
+    // A tenth of a second, should one decision evaluate all of them.
+    cost: 100_000_000,
 };
 /// How far beyond the limits of a tenant its rules may be and still be read. Two nodes that add rules to different
 /// policies at the same time can exceed the limits by what one request adds.
