@@ -148,6 +148,7 @@ fn decision(criterion: &mut Criterion) {
         "sync",
         &[Scope::IdentitiesWrite, Scope::UsersRead],
         None,
+        None,
     );
     let user = unknown_user(aka::domain::ids::UserId(Uuid::from_u128(4)));
     let mut group = criterion.benchmark_group("decision");

@@ -16,6 +16,9 @@ pub struct Model {
     /// Grows with every change of what nodes keep in memory for this tenant (keys, providers, policies): how one
     /// node learns that another has changed something.
     pub version: i64,
+    /// Grows with every change of the tenant's policies: a change that was tried before it is made holds only while this is
+    /// as it was then.
+    pub policies_version: i64,
     pub created_at: i64,
     pub updated_at: i64,
 }

@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 
 mod m20261123_000001_initial;
 mod m20261125_000001_weights_of_rules;
+mod m20261125_000002_policies_version;
 mod m20261125_000003_token_issuers;
 mod m20261125_000005_decisions_by_request;
 mod m20261125_000006_secrets_and_erasure;
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261123_000001_initial::Migration),
             Box::new(m20261125_000001_weights_of_rules::Migration),
+            Box::new(m20261125_000002_policies_version::Migration),
             Box::new(m20261125_000003_token_issuers::Migration),
             Box::new(m20261125_000005_decisions_by_request::Migration),
             Box::new(m20261125_000006_secrets_and_erasure::Migration),

@@ -1,6 +1,7 @@
 //! API keys: credentials of programs.
 
 use aka_entity::api_key;
+use cedar_policy::Entity;
 use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ use crate::{
         scopes::Scope,
         text::Name,
     },
-    policy::{Action, entities},
+    policy::Action,
 };
 
 /// How long a rotated key works on, where the caller does not say: a day, in seconds.
@@ -200,6 +201,20 @@ pub struct Rotation {
     pub overlap_seconds: Option<u32>,
 }
 
+/// What a decision on a new key may look at.
+pub(super) fn new_key(caller: &Caller<'_>, key: &NewApiKey) -> Circumstances {
+    Circumstances {
+        named: named(caller, key.identity_provider_id),
+        ..Circumstances::of(key.context())
+    }
+}
+
+/// The provider that a context names.
+fn named(caller: &Caller<'_>, provider: Option<IdentityProviderId>) -> Vec<Entity> {
+    let provider = provider.map(|provider| caller.tenant().identity_provider_entity(provider).entity);
+    provider.into_iter().collect()
+}
+
 /// The operations on API keys.
 pub struct ApiKeysApi;
 
@@ -207,8 +222,8 @@ pub struct ApiKeysApi;
 impl ApiKeysApi {
     /// List API keys
     ///
-    /// The oldest first, those that are revoked or expired too. Needs the scope `api-keys:read`, or a policy that
-    /// permits `listApiKeys`.
+    /// The oldest first, those that are revoked or expired too. A key that is bound to an identity provider sees only
+    /// keys with the same binding. Needs the scope `api-keys:read`, or a policy that permits `listApiKeys`.
     #[oai(path = "/v1/api-keys", method = "get", operation_id = "listApiKeys")]
     async fn list(
         &self,
@@ -224,14 +239,17 @@ impl ApiKeysApi {
         let list = List::new("api-keys", tenant, "");
         let wanted = list.wanted(limit, cursor)?;
         caller.may(Action::ListApiKeys, On::Tenant).await?;
-        let rows = api_keys::list(caller.store(), tenant, wanted.after, wanted.to_read()).await?;
+        let bound_to = caller.bound_to();
+        let rows = api_keys::list(caller.store(), tenant, bound_to, wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |key| key.id, ApiKey::from)))
     }
 
     /// Create an API key
     ///
-    /// The answer has the key itself, in `raw_key`; it is not shown again. A key can be given only scopes that the
-    /// caller has. Needs the scope `api-keys:write`, or a policy that permits `createApiKey`.
+    /// The answer has the key itself, in `raw_key`; it is not shown again. No policy can let a key do more than its
+    /// maker: it can be given only scopes that the caller has; a key that expires makes only keys that expire no later;
+    /// a key that is bound to an identity provider makes only keys that are bound to the same one. Needs the scope
+    /// `api-keys:write`, or a policy that permits `createApiKey`.
     #[oai(path = "/v1/api-keys", method = "post", operation_id = "createApiKey")]
     async fn create(
         &self,
@@ -241,9 +259,9 @@ impl ApiKeysApi {
         body: Body<ApiKeyCreate>,
     ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
-        let context =
-            || Circumstances::of([("scopes", entities::texts(key.scopes.iter().map(|scope| scope.as_str())))]);
-        let permit = caller.may_with(Action::CreateApiKey, On::Tenant, context).await?;
+        let caller = caller.knowing(key.identity_provider_id).await?;
+        let circumstances = || new_key(&caller, &key);
+        let permit = caller.may_with(Action::CreateApiKey, On::Tenant, circumstances).await?;
         let change = CreateApiKey::new(permit, key);
         Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
     }
@@ -288,9 +306,9 @@ impl ApiKeysApi {
 
     /// Rotate an API key
     ///
-    /// Makes a successor with the same name, scopes and provider; the key itself works on for the overlap. A key can be
-    /// rotated only by a caller who has its scopes. Needs the scope `api-keys:write`, or a policy that permits
-    /// `rotateApiKey`.
+    /// Makes a successor with the same name, scopes, provider and expiry; the key itself works on for the overlap. A key
+    /// can be rotated only by a caller who could make its successor: see `createApiKey`. Needs the scope
+    /// `api-keys:write`, or a policy that permits `rotateApiKey`.
     #[oai(path = "/v1/api-keys/:id/rotate", method = "post", operation_id = "rotateApiKey")]
     async fn rotate(
         &self,
@@ -307,13 +325,18 @@ impl ApiKeysApi {
             return Err(Error::field(In::Body, "overlap_seconds", reason).into());
         }
         let old = api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
-        let scopes = old
-            .iter()
-            .flat_map(api_keys::scopes)
-            .map(Scope::as_str)
-            .collect::<Vec<_>>();
-        let context = || Circumstances::of([("scopes", entities::texts(scopes))]);
-        let permit = caller.may_with(Action::RotateApiKey, On::ApiKey(id.0), context).await?;
+        let provider = old
+            .as_ref()
+            .and_then(|old| old.identity_provider_id)
+            .map(IdentityProviderId);
+        let caller = caller.knowing(provider).await?;
+        let circumstances = || Circumstances {
+            named: named(&caller, provider),
+            ..Circumstances::of(api_keys::successor_context(old.as_ref()))
+        };
+        let permit = caller
+            .may_with(Action::RotateApiKey, On::ApiKey(id.0), circumstances)
+            .await?;
         let change = RotateApiKey::new(permit, id.0, overlap.into());
         Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
     }

@@ -26,7 +26,9 @@ use crate::{
         idempotency::{self, NotNow},
         ids::{IdentityProviderId, TenantId, UserId},
         jwks_client::Addresses,
-        linking::{Lookup, OfUser},
+        linking::{self, Lookup, OfUser},
+        lockout::{self, Checked, Guarded, PolicyChange},
+        policies::PolicyRefusal,
         revision::Expected,
         tenant_state::TenantState,
         text::ExternalId,
@@ -41,6 +43,9 @@ use crate::{
 
 const API_KEY: &str = "X-API-Key";
 const TENANT: &str = "X-Tenant-ID";
+/// How often a change of policies is tried that others overtake. Each time another change of the tenant's policies was
+/// made.
+const ATTEMPTS: usize = 10;
 
 /// The caller of an operation, and its parameter `X-Tenant-ID`.
 pub struct Caller<'a> {
@@ -65,7 +70,13 @@ impl<'a> Caller<'a> {
         self.who.tenant_id()
     }
 
-    /// Which accounts has a user? A page of them, after a position.
+    /// The provider that the caller is bound to, where it is an API key that is bound to one.
+    #[must_use]
+    pub fn bound_to(&self) -> Option<IdentityProviderId> {
+        self.who.principal.bound_to()
+    }
+
+    /// Which accounts has a user? A page of them, after a position. A caller that is bound to a provider sees those there.
     ///
     /// # Errors
     ///
@@ -77,6 +88,9 @@ impl<'a> Caller<'a> {
         limit: u64,
     ) -> Result<Vec<identity::Model>, StoreError> {
         let tenant = self.tenant_id();
+        if let Some(provider) = self.bound_to() {
+            return linking::list_at(self.store(), tenant, user, provider, after, limit).await;
+        }
         self.app
             .of_users
             .ask(OfUser {
@@ -237,6 +251,72 @@ impl<'a> Caller<'a> {
         erasure::erase(self.store(), permit, user, expected).await
     }
 
+    /// Carries out a change of policies as [`Self::write`] does, unless it would lock everybody out and is not forced.
+    ///
+    /// # Errors
+    ///
+    /// The change's own refusals, and [`PolicyRefusal::LocksOut`].
+    pub async fn change_policies_once<C: PolicyChange, A: IntoResponse + 'static>(
+        &self,
+        change: C,
+        force: bool,
+        answer: impl Fn(C::Done) -> Result<A, Error> + Clone + Send + Sync + 'static,
+    ) -> Result<Once<A>, Unwritten<PolicyRefusal>> {
+        let mut who = self.who.clone();
+        for _ in 0..ATTEMPTS {
+            let guarded = self.guarded(&who, &change, force).await;
+            let guarded = guarded.map_err(|error| Unwritten::Refused(error.into()))?;
+            match self.write(guarded, answer.clone()).await {
+                Err(Unwritten::Refused(PolicyRefusal::Overtaken)) => {}
+                outcome => return outcome,
+            }
+            let again = self.with_policies_of_now(who).await;
+            who = again.map_err(|error| Unwritten::Refused(error.into()))?;
+        }
+        Err(Unwritten::Refused(PolicyRefusal::Overtaken))
+    }
+
+    /// Carries out a change of policies whose answer is not kept, unless it would lock everybody out and is not forced.
+    ///
+    /// # Errors
+    ///
+    /// The change's own refusals, and [`PolicyRefusal::LocksOut`].
+    pub async fn change_policies<C: PolicyChange>(&self, change: C, force: bool) -> Result<C::Done, PolicyRefusal> {
+        let mut who = self.who.clone();
+        for _ in 0..ATTEMPTS {
+            let guarded = self.guarded(&who, &change, force).await?;
+            match self.store().write(guarded).await {
+                Err(PolicyRefusal::Overtaken) => who = self.with_policies_of_now(who).await?,
+                outcome => return outcome,
+            }
+        }
+        Err(PolicyRefusal::Overtaken)
+    }
+
+    async fn guarded<C: PolicyChange>(
+        &self,
+        who: &caller::Caller,
+        change: &C,
+        force: bool,
+    ) -> Result<Guarded<C>, StoreError> {
+        let checked = if force {
+            Checked::forced()
+        } else {
+            lockout::check(self.store(), who, change).await?
+        };
+        Ok(Guarded {
+            change: change.clone(),
+            checked,
+        })
+    }
+
+    async fn with_policies_of_now(&self, mut who: caller::Caller) -> Result<caller::Caller, StoreError> {
+        if let Some(tenant) = self.app.tenants.get_again(self.store(), self.tenant_id()).await? {
+            who.tenant = tenant;
+        }
+        Ok(who)
+    }
+
     /// Asks policy. A no is taken down in the decision log.
     ///
     /// # Errors
@@ -262,6 +342,12 @@ impl<'a> Caller<'a> {
             self.app.decisions.note(&self.who, self.request_id, forbidden);
         }
         outcome
+    }
+
+    /// Who calls, as policy knows them.
+    #[must_use]
+    pub const fn who(&self) -> &caller::Caller {
+        &self.who
     }
 
     /// Whether policy would let the caller do something beside what was asked for. Nobody is refused anything by this, so

@@ -476,9 +476,11 @@ fn conflicts_of(operation: &str) -> &'static [ErrorCode] {
         "createIdentityProvider" | "updateIdentityProvider" => &[ErrorCode::IdentityProviderAlreadyExists],
         "deleteIdentityProvider" => &[ErrorCode::IdentityProviderInUse],
         "rotateApiKey" => &[ErrorCode::ApiKeyEnded, ErrorCode::ApiKeyRotated],
-        "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule" | "previewPolicies" => {
-            &[ErrorCode::TooManyRules]
+        "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule" => {
+            &[ErrorCode::TooManyRules, ErrorCode::PoliciesLocked]
         }
+        "previewPolicies" => &[ErrorCode::TooManyRules],
+        "deletePolicy" | "reorderPolicies" | "deletePolicyRule" => &[ErrorCode::PoliciesLocked],
         _ => &[],
     }
 }

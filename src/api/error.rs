@@ -20,6 +20,7 @@ use crate::{
         api_keys::{ApiKeyRefusal, KeyRefusal},
         caller,
         identity_providers::IdentityProviderRefusal,
+        lockout::LockedOut,
         policies::PolicyRefusal,
         preview::PreviewRefusal,
         rule_checks::RuleRefusal,
@@ -171,6 +172,8 @@ pub enum Error {
     IdempotencyKeyReused,
     /// More rules than there may be, or rules that weigh more.
     TooManyRules(Excess),
+    /// Nobody could take the change back.
+    PoliciesLocked(Box<LockedOut>),
     BodyTimedOut,
     PayloadTooLarge {
         max_bytes: usize,
@@ -266,7 +269,8 @@ impl Error {
             | Self::IdentityProviderInUse { .. }
             | Self::ApiKeyEnded
             | Self::ApiKeyRotated
-            | Self::TooManyRules(_) => StatusCode::CONFLICT,
+            | Self::TooManyRules(_)
+            | Self::PoliciesLocked(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -308,6 +312,7 @@ impl Error {
             Self::PreconditionFailed => ErrorCode::PreconditionFailed,
             Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
             Self::TooManyRules(_) => ErrorCode::TooManyRules,
+            Self::PoliciesLocked(_) => ErrorCode::PoliciesLocked,
             Self::BodyTimedOut => ErrorCode::BodyTimedOut,
             Self::MalformedRequest => ErrorCode::MalformedRequest,
             Self::HeadTimedOut => ErrorCode::HeadTimedOut,
@@ -408,6 +413,7 @@ impl Error {
             Self::TooManyRules(Excess { what, max, found, .. }) => {
                 format!("The limit is {max} {what}; with this request there would be {found}. Remove some first.")
             }
+            Self::PoliciesLocked(locked_out) => locked_out_message(locked_out),
             Self::BodyTimedOut => {
                 "The body did not arrive in time, or is shorter than its Content-Length says. Nothing \
                 was changed; send the request again."
@@ -488,6 +494,12 @@ impl Error {
             Self::TooManyRules(Excess { limit, max, found, .. }) => {
                 json!({ "limit": limit, "max": max, "found": found })
             }
+            Self::PoliciesLocked(locked_out) => json!({
+                "action": locked_out.action,
+                "kind": locked_out.decision.verdict.as_str(),
+                "policy_texts": locked_out.texts,
+                "matching_rule_ids": locked_out.rules,
+            }),
             Self::TooManyRequests { limit } => json!({ "limit": limit }),
             Self::PayloadTooLarge { max_bytes } | Self::HeadersTooLarge { max_bytes } => {
                 json!({ "max_bytes": max_bytes })
@@ -523,6 +535,23 @@ impl Error {
             details: Some(Details(details)),
         }
     }
+}
+
+fn locked_out_message(locked_out: &LockedOut) -> String {
+    let LockedOut {
+        action, texts, rules, ..
+    } = locked_out;
+    let texts = texts.iter().map(|text| format!("`{text}`"));
+    let rules: Vec<String> = texts.chain(rules.iter().cloned()).collect();
+    let by = if rules.is_empty() {
+        String::new()
+    } else {
+        format!(" because of {}", rules.join(", "))
+    };
+    format!(
+        "The change would leave no API key or user that could take it back: {action} would be refused{by}. Leave an \
+         exception for those who manage policies, or send the request with force=true."
+    )
 }
 
 fn forbidden_message(action: Action, decision: &Decision, lacks: Option<Scope>) -> String {
@@ -793,6 +822,10 @@ impl From<PolicyRefusal> for Error {
             PolicyRefusal::NoRule => Self::not_found("policy_rule"),
             PolicyRefusal::TooManyRules(excess) => Self::TooManyRules(excess),
             PolicyRefusal::Changed => Self::PreconditionFailed,
+            PolicyRefusal::LocksOut(locked_out) => Self::PoliciesLocked(locked_out),
+            PolicyRefusal::Overtaken => Self::Unavailable {
+                reason: "the policies of the tenant are being changed all the time".into(),
+            },
             PolicyRefusal::NotAnOrder { reason } => Self::field(In::Body, "ids", reason),
             PolicyRefusal::Store(error) => error.into(),
         }

@@ -33,6 +33,7 @@ pub enum ErrorCode {
     ApiKeyEnded,
     ApiKeyRotated,
     TooManyRules,
+    PoliciesLocked,
     PreconditionFailed,
     IdempotencyKeyReused,
     BodyTimedOut,
@@ -61,7 +62,7 @@ struct Entry {
 
 impl ErrorCode {
     /// All of them, in the order in which a request meets them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::TooManyConnections,
         Self::MalformedRequest,
         Self::HeadTimedOut,
@@ -88,6 +89,7 @@ impl ErrorCode {
         Self::ApiKeyEnded,
         Self::ApiKeyRotated,
         Self::TooManyRules,
+        Self::PoliciesLocked,
         Self::PreconditionFailed,
         Self::IdempotencyKeyReused,
         Self::TooManyRequests,
@@ -259,6 +261,16 @@ impl ErrorCode {
                  names the limit, `details.max` is the limit, and `details.found` what there would be.",
                 "Remove rules, or make one of many: test membership in a set, role or group. Shorten patterns: comparing a \
                  text with one costs the product of their lengths.",
+            ),
+            Self::PoliciesLocked => (
+                409,
+                "The change would leave nobody who could take it back.",
+                "Under the rules as they would be, neither the caller nor any other API key or user with the scope \
+                 policies:write could change or delete the policy. `details.policy_texts` has the rules of the policy that \
+                 stand in the way, `details.matching_rule_ids` those of other policies.",
+                "Leave an exception for those who manage policies, for instance `unless { principal in \
+                 Scope::\"policies:write\" }`. Or send the request with `?force=true`: then only an operator can take it \
+                 back, with `aka policy disable` at the server's command line.",
             ),
             Self::PreconditionFailed => (
                 412,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     demo,
-    domain::rule_limits::Excess,
+    domain::{lockout::LockedOut, rule_limits::Excess},
     policy::{Action, DecidedAt, Decision, Verdict, rules::RuleError},
 };
 
@@ -100,6 +100,7 @@ pub fn of_schema(name: &str) -> Option<Value> {
                 "message": format!("The rule {} forbids it.", demo::POLICY_RULE),
                 "unsatisfied": [],
             }],
+            "facts_withheld": [],
         }),
         "PolicyChange" => json!({
             "without_rule_ids": [demo::POLICY_RULE],
@@ -112,6 +113,7 @@ pub fn of_schema(name: &str) -> Option<Value> {
                 "examined": 1,
                 "changed": 1,
                 "undecidable": 0,
+                "withheld": 0,
                 "complete": true,
                 "decisions": [{
                     "id": demo::DECISION,
@@ -273,6 +275,17 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
                 max: 1_000,
                 found: 1_001,
             })
+        }
+        ("409", "deletePolicy" | "reorderPolicies" | "deletePolicyRule") => {
+            Error::PoliciesLocked(Box::new(LockedOut {
+                action: Action::UpdatePolicy,
+                decision: Decision {
+                    verdict: Verdict::Forbidden,
+                    ..Decision::error()
+                },
+                texts: vec!["forbid (principal, action, resource);".into()],
+                rules: Vec::new(),
+            }))
         }
         ("412", _) => Error::PreconditionFailed,
         ("422", _) => Error::IdempotencyKeyReused,

@@ -136,8 +136,39 @@ impl UserIdentity {
     }
 }
 
+impl UserIdentity {
+    /// The identity as it is shown to a caller who may link accounts, but not read them: what they have sent, and ids. What
+    /// is known of the account from before is not theirs to see.
+    fn only_sent(self, sent: Account) -> Self {
+        Self {
+            external_username: sent.username.map(|username| username.to_string()),
+            external_email: sent.email.map(|email| email.to_string()),
+            external_display_name: sent.display_name.map(|name| name.to_string()),
+            last_synced_at: None,
+            ..self
+        }
+    }
+}
+
 const fn provider_of(identity: &identity::Model) -> IdentityProviderId {
     IdentityProviderId(identity.identity_provider_id)
+}
+
+/// What a decision on an identity of a user may look at: the provider at which the account is.
+fn at_provider_of(tenant: &Arc<TenantState>, identity: Option<&identity::Model>) -> Circumstances {
+    at_provider(tenant, identity.map(provider_of))
+}
+
+fn at_provider(tenant: &Arc<TenantState>, provider: Option<IdentityProviderId>) -> Circumstances {
+    let provider = provider.map(|provider| tenant.identity_provider_entity(provider));
+    let context = provider.as_ref().map(|provider| {
+        let provider = RestrictedExpression::new_entity_uid(provider.uid.clone());
+        ("identity_provider", provider)
+    });
+    Circumstances {
+        named: provider.map(|provider| provider.entity).into_iter().collect(),
+        ..Circumstances::of(context)
+    }
 }
 
 /// What a decision on a look-up may look at.
@@ -179,6 +210,9 @@ impl IdentitiesApi {
     /// | it is linked to another user | `409` `identity_already_linked` |
     /// | the provider is disabled | `409` `identity_provider_disabled` |
     /// | the user is suspended | `409` `user_suspended` |
+    ///
+    /// A caller who may not read the identity (`getUserIdentity`) is answered with what they have sent, and ids: not with
+    /// what is known of the account from before.
     ///
     /// Needs the scope `identities:write`, or a policy that permits `createUserIdentity`.
     #[oai(
@@ -234,10 +268,19 @@ impl IdentitiesApi {
             email: new.external_email,
             display_name: new.external_display_name,
         };
+        let may_read = || at_provider(caller.tenant(), Some(account.identity_provider_id));
+        let may_read = caller.could(Action::GetUserIdentity, On::User(user), may_read).await?;
+        let sent = (!may_read).then(|| account.clone());
         let change = Link::manual(permit, IdentityId::new(), user, account);
         let tenant = Arc::clone(caller.tenant());
         let answer = move |linked| {
-            let show = |identity| UserIdentity::show(identity, &tenant).map(Answer);
+            let show = |identity| {
+                let identity = UserIdentity::show(identity, &tenant)?;
+                Ok::<_, Error>(Answer(match sent.clone() {
+                    Some(sent) => identity.only_sent(sent),
+                    None => identity,
+                }))
+            };
             Ok(match linked {
                 Linked::Now(identity) => {
                     let location = format!("/v1/users/{user}/identities/{}", identity.id);
@@ -256,8 +299,8 @@ impl IdentitiesApi {
 
     /// List the identities of a user
     ///
-    /// Every account that is linked to the user, the oldest first. Needs the scope `identities:read`, or a policy that
-    /// permits `listUserIdentities`.
+    /// Every account that is linked to the user, the oldest first. A key that is bound to an identity provider sees only
+    /// accounts at this provider. Needs the scope `identities:read`, or a policy that permits `listUserIdentities`.
     #[oai(
         path = "/v1/users/:id/identities",
         method = "get",
@@ -315,10 +358,13 @@ impl IdentitiesApi {
         #[oai(name = "identityId")]
         identity_id: Path<IdentityId>,
     ) -> Result<Tagged<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetUserIdentity, On::User(id.0)).await?;
         let identity = linking::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
+        let caller = caller.knowing(identity.as_ref().map(provider_of)).await?;
+        let circumstances = || at_provider_of(caller.tenant(), identity.as_ref());
+        caller
+            .may_with(Action::GetUserIdentity, On::User(id.0), circumstances)
+            .await?;
         let identity = identity.ok_or(Error::not_found("identity"))?;
-        let caller = caller.knowing([provider_of(&identity)]).await?;
         let identity = UserIdentity::show(identity, caller.tenant())?;
         let etag = of_representation(&identity);
         Ok(Tagged::Done(Answer(identity), etag))
@@ -344,7 +390,13 @@ impl IdentitiesApi {
         #[oai(name = "identityId")]
         identity_id: Path<IdentityId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
-        let permit = caller.may(Action::DeleteUserIdentity, On::User(id.0)).await?;
+        // Where the account is does not change, so that it can be read before the change is made.
+        let identity = linking::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
+        let caller = caller.knowing(identity.as_ref().map(provider_of)).await?;
+        let circumstances = || at_provider_of(caller.tenant(), identity.as_ref());
+        let permit = caller
+            .may_with(Action::DeleteUserIdentity, On::User(id.0), circumstances)
+            .await?;
         let unlinked = caller.store().write(Unlink::new(permit, id.0, identity_id.0)).await?;
         if unlinked {
             Ok(Gone::Done)
@@ -400,7 +452,8 @@ impl IdentitiesApi {
             if may_look_up.unwrap_or(false) {
                 say("linked_to_user_id", json!(other));
                 let unlink = Action::DeleteUserIdentity;
-                let may_unlink = caller.could(unlink, On::User(other), Circumstances::default).await;
+                let circumstances = || at_provider_of(caller.tenant(), Some(identity));
+                let may_unlink = caller.could(unlink, On::User(other), circumstances).await;
                 if may_unlink.unwrap_or(false) {
                     ways_out.insert(
                         0,

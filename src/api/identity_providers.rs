@@ -257,7 +257,8 @@ pub struct IdentityProvidersApi;
 impl IdentityProvidersApi {
     /// List identity providers
     ///
-    /// The oldest first. Needs the scope `identity-providers:read`, or a policy that permits `listIdentityProviders`.
+    /// The oldest first. A key that is bound to an identity provider sees only this one. Needs the scope
+    /// `identity-providers:read`, or a policy that permits `listIdentityProviders`.
     #[oai(
         path = "/v1/identity-providers",
         method = "get",
@@ -283,7 +284,8 @@ impl IdentityProvidersApi {
         );
         let wanted = list.wanted(limit, cursor)?;
         caller.may(Action::ListIdentityProviders, On::Tenant).await?;
-        let rows = identity_providers::list(caller.store(), tenant, enabled, wanted.after, wanted.to_read()).await?;
+        let (bound_to, after, limit) = (caller.bound_to(), wanted.after, wanted.to_read());
+        let rows = identity_providers::list(caller.store(), tenant, bound_to, enabled, after, limit).await?;
         let root_key = caller.store().root_key();
         let shown = rows
             .into_iter()

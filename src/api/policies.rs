@@ -20,7 +20,7 @@ use crate::{
     domain::{
         caller::On,
         ids::{PolicyId, PolicyRuleId},
-        policies,
+        policies::{self, MAX_PRIORITY},
         policy_changes::{CreatePolicy, DeletePolicy, NewRule, ReorderPolicies, UpdatePolicy},
         rule_checks::check_set,
         text::{Description, Name},
@@ -33,8 +33,6 @@ use crate::{
     pool::Job,
 };
 
-/// The greatest distance of a priority from 0.
-pub(super) const MAX_PRIORITY: i32 = 1_000_000;
 /// Rules that are exported before it is another tenant's turn: some milliseconds of work.
 const EXPORTED_AT_A_TIME: usize = 50;
 
@@ -238,6 +236,8 @@ impl PoliciesApi {
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
+        /// Whether to make the change even if it would leave nobody who could take it back.
+        force: OptionalQuery<bool>,
         body: Body<PolicyCreate, MAX_POLICY_BODY_BYTES>,
     ) -> Result<Once<CreatedTagged<Policy>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(new) = body;
@@ -267,7 +267,12 @@ impl PoliciesApi {
             let (policy, etag) = Policy::with_etag(policy)?;
             Ok(CreatedTagged::Created(policy, format!("/v1/policies/{id}"), etag))
         };
-        Ok(caller.write_large(&job, change, answer).await?)
+        let force = force.0.unwrap_or_default();
+        if caller.keeps_answer() {
+            return Ok(caller.change_policies_once(change, force, answer).await?);
+        }
+        let done = caller.change_policies(change, force).await?;
+        Ok(Once::Now(job.run(move || answer(done)).await??))
     }
 
     /// Get a policy
@@ -304,17 +309,17 @@ impl PoliciesApi {
         /// The `ETag` of the policy as it was read: it is deleted only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E412 }>> {
+        /// Whether to make the change even if it would leave nobody who could take it back.
+        force: OptionalQuery<bool>,
+    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 | E412 }>> {
         let expected = if_match.expected()?;
         let permit = caller.may(Action::DeletePolicy, On::Policy(policy_id.0)).await?;
-        caller
-            .store()
-            .write(DeletePolicy {
-                permit,
-                id: policy_id.0,
-                expected,
-            })
-            .await?;
+        let change = DeletePolicy {
+            permit,
+            id: policy_id.0,
+            expected,
+        };
+        caller.change_policies(change, force.0.unwrap_or_default()).await?;
         Ok(Gone::Done)
     }
 
@@ -334,6 +339,8 @@ impl PoliciesApi {
         /// The `ETag` of the policy as it was read: it is changed only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
+        /// Whether to make the change even if it would leave nobody who could take it back.
+        force: OptionalQuery<bool>,
         body: Body<PolicyUpdate, MAX_POLICY_BODY_BYTES>,
     ) -> Result<Once<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
         let (id, expected) = (policy_id.0, if_match.expected()?);
@@ -364,11 +371,12 @@ impl PoliciesApi {
             rules,
             reads_rules: caller.keeps_answer(),
         };
+        let force = force.0.unwrap_or_default();
         if caller.keeps_answer() {
             let answer = |(policy, rules): (_, Option<_>)| Policy::tagged((policy, rules.unwrap_or_default()));
-            return Ok(caller.write(change, answer).await?);
+            return Ok(caller.change_policies_once(change, force, answer).await?);
         }
-        let (policy, rules) = caller.store().write(change).await?;
+        let (policy, rules) = caller.change_policies(change, force).await?;
         let rules = match rules {
             Some(rules) => rules,
             None => policies::all_rules(caller.store(), caller.tenant_id(), id).await?,
@@ -386,14 +394,17 @@ impl PoliciesApi {
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
+        /// Whether to make the change even if it would leave nobody who could take it back.
+        force: OptionalQuery<bool>,
         body: Body<PolicyOrder, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Once<Gone>, Failure<{ WITH_BODY }>> {
+    ) -> Result<Once<Gone>, Failure<{ WITH_BODY | E409 }>> {
         let permit = caller.may(Action::ReorderPolicies, On::Tenant).await?;
         let change = ReorderPolicies {
             permit,
             ids: body.0.ids,
         };
-        Ok(caller.write(change, |()| Ok(Gone::Done)).await?)
+        let force = force.0.unwrap_or_default();
+        Ok(caller.change_policies_once(change, force, |()| Ok(Gone::Done)).await?)
     }
 
     /// Export a policy as Cedar text

@@ -17,10 +17,11 @@ use crate::{
     domain::{
         caller::{self, On},
         evaluation::{self, QuestionRefusal},
+        facts::Readable,
         ids::PolicyId,
     },
     policy::{
-        Action, DecidedAt, Decision, Explanation, Verdict,
+        self, Action, DecidedAt, Decision, Explanation, Verdict,
         schema::{SCHEMA_JSON, SCHEMA_TEXT},
     },
 };
@@ -99,7 +100,8 @@ pub struct UnsatisfiedClause {
 pub struct SeenValue {
     /// What was looked at, as in `context.external_email`.
     pub expression: String,
-    /// What was seen, as Cedar writes it; `absent` where there was nothing.
+    /// What was seen, as Cedar writes it; `absent` where there was nothing, and `withheld` where the caller may not read
+    /// it.
     pub value: String,
 }
 
@@ -139,6 +141,9 @@ pub struct PolicyEvaluation {
     pub notices: Vec<String>,
     /// Of a no: the rules that forbid it, or the rules that came nearest to permitting it, the nearest first.
     pub explanations: Vec<RuleExplanation>,
+    /// What the decision did not look at, because the caller may not read it: `principal`, `resource`,
+    /// `principal.identity_provider`, `context.identity_provider`.
+    pub facts_withheld: Vec<String>,
 }
 
 impl PolicyEvaluation {
@@ -171,6 +176,7 @@ impl PolicyEvaluation {
             matching_policy_ids: decision.policy_ids,
             matching_rule_ids: decision.rules,
             explanations: decision.explanations.into_iter().map(RuleExplanation::from).collect(),
+            facts_withheld: Vec::new(),
         }
     }
 }
@@ -245,7 +251,11 @@ impl PolicyEvaluationApi {
     /// Evaluate policies
     ///
     /// What would be decided if this principal asked for this action, and why. Nothing is done, and nothing is recorded.
-    /// Needs the scope `policies:read`, or a policy that permits `evaluatePolicies`.
+    ///
+    /// The decision looks only at what the caller may read: with `getUser` or `getApiKey` the principal (unless it is the
+    /// caller) and the resource, with `getIdentityProvider` a provider that one of them or the context names. What they may
+    /// not read is taken as if the tenant did not have it, and named in `facts_withheld`: the decision may then be another
+    /// one. Needs the scope `policies:read`, or a policy that permits `evaluatePolicies`.
     #[oai(path = "/v1/policies/evaluate", method = "post", operation_id = "evaluatePolicies")]
     async fn evaluate(
         &self,
@@ -268,6 +278,7 @@ impl PolicyEvaluationApi {
         let tenant = Arc::clone(caller.tenant());
         let circumstances =
             evaluation::circumstances(&tenant, &context).map_err(|reason| Error::field(In::Body, "context", reason))?;
+        let principal = evaluation::principal_name(&principal).map_err(question("principal"))?;
         let on = evaluation::resource(caller.tenant_id(), &resource).map_err(question("resource"));
         // The form of the question is checked before policy is asked, existence after.
         if let Err(error @ Error::InvalidInput { .. }) = on {
@@ -275,13 +286,47 @@ impl PolicyEvaluationApi {
         }
         caller.may(Action::EvaluatePolicies, On::Tenant).await?;
         let groups = groups.unwrap_or_default();
-        let principal = evaluation::principal(caller.store(), caller.tenant_id(), &principal, &groups).await;
+        let mut readable = Readable::by(caller.store(), caller.who());
+        let who = principal.on(caller.store(), caller.tenant_id()).await?;
+        let knows_principal = readable.has(who).await?;
+        let principal = if knows_principal {
+            evaluation::principal(caller.store(), caller.tenant_id(), who, &groups).await
+        } else {
+            evaluation::unknown_principal(caller.tenant_id(), who, &groups)
+        };
         let principal = principal.map_err(question("principal"))?;
+        let needs_resource = tenant
+            .rules
+            .as_ref()
+            .is_some_and(|rules| policy::needs_resource(rules, action, principal.bound_to().is_some()));
+        let looked_at = [
+            ("resource", on.as_ref().ok().copied().filter(|_| needs_resource)),
+            (
+                "principal.identity_provider",
+                principal.identity_provider.map(On::IdentityProvider),
+            ),
+            (
+                "context.identity_provider",
+                evaluation::provider_named(&context).map(On::IdentityProvider),
+            ),
+        ];
+        let mut facts_withheld: Vec<&str> = if knows_principal { Vec::new() } else { vec!["principal"] };
+        let mut withheld = Vec::new();
+        for (name, on) in looked_at {
+            if let Some(on) = on
+                && !readable.has(on).await?
+            {
+                facts_withheld.push(name);
+                withheld.push(on);
+            }
+        }
         let asked = caller::Caller {
             principal: Arc::new(principal),
             tenant,
         };
-        let outcome = asked.explain(caller.store(), action, on?, circumstances).await?;
+        let outcome = asked
+            .explain(caller.store(), action, on?, circumstances, &withheld)
+            .await?;
         let decision = outcome.map_err(|reason| {
             Error::field(
                 In::Body,
@@ -289,6 +334,9 @@ impl PolicyEvaluationApi {
                 format!("does not go together with the rest: {reason}"),
             )
         })?;
-        Ok(Answer(PolicyEvaluation::new(action, decision)))
+        Ok(Answer(PolicyEvaluation {
+            facts_withheld: facts_withheld.into_iter().map(str::to_owned).collect(),
+            ..PolicyEvaluation::new(action, decision)
+        }))
     }
 }

@@ -11,7 +11,6 @@ use super::{
     body::{Answer, Body, MAX_POLICY_BODY_BYTES},
     decision_log::ActorTypeName,
     error::{E404, E409, Error, Failure, In, WITH_BODY},
-    policies::MAX_PRIORITY,
     policy_evaluation::{DecisionKind, PolicyEvaluation},
 };
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     domain::{
         caller::On,
         ids::{PolicyId, PolicyRuleId},
-        policies,
+        policies::{self, MAX_PRIORITY},
         preview::{self, Candidate, Changed, Preview, Source},
         rule_checks::check_set,
     },
@@ -155,6 +154,10 @@ pub struct PolicyPreview {
     pub changed: u32,
     /// How many could not be decided again: who asked, or what was looked at, is gone or not known.
     pub undecidable: u32,
+    /// How many were not decided again because the caller may not read what they look at: who asked (`getUser`,
+    /// `getApiKey`), what it was asked of (also `getIdentityProvider`), or the identity that was linked
+    /// (`listUserIdentities`).
+    pub withheld: u32,
     /// Whether there was time for all. If not, the newest were decided.
     pub complete: bool,
     /// Those that would come out differently, newest first.
@@ -226,6 +229,7 @@ impl From<Preview> for PolicyPreview {
             examined: number(preview.examined),
             changed: number(preview.changed.len()),
             undecidable: number(preview.undecidable),
+            withheld: number(preview.withheld),
             complete: preview.complete,
             decisions: preview.changed.into_iter().map(PreviewedDecision::from).collect(),
         }
@@ -355,8 +359,8 @@ impl PolicyPreviewApi {
     /// permitted and changed something. Name what would be left out (`without_policy_ids`, `without_rule_ids`), enabled
     /// (`with_policy_ids`) or added (`with`), or all policies (`policies`); with none of these, the rules of now are
     /// compared with what was decided. Each decision is made again with its own action and context, but with who asked
-    /// and what was asked of as they are now: their scopes, roles and attributes. Nothing is stored, and nothing comes
-    /// into force. Needs the scope `policies:read`, or a policy that permits `previewPolicies`.
+    /// and what was asked of as they are now: their scopes, roles and attributes. Decisions of which the caller may not
+    /// read all this are left out, and counted in `withheld`. Nothing is stored, and nothing comes into force. Needs the scope `policies:read`, or a policy that permits `previewPolicies`.
     #[oai(path = "/v1/policies/preview", method = "post", operation_id = "previewPolicies")]
     async fn preview(
         &self,
@@ -372,7 +376,7 @@ impl PolicyPreviewApi {
         let job = caller.job()?;
         let candidate = change.candidate(&caller, &job).await?;
         let tenant = caller.tenant().clone();
-        let preview = preview::preview(&job, caller.store(), tenant, candidate, last.into()).await?;
+        let preview = preview::preview(&job, caller.who(), caller.store(), tenant, candidate, last.into()).await?;
         Ok(Answer(preview.into()))
     }
 }

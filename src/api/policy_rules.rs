@@ -117,17 +117,18 @@ pub struct PolicyRule {
     /// rule, else its `@notice`; null where there is neither.
     #[oai(nullable)]
     pub notice: Option<String>,
-    /// What may be wrong with the rule, though it is one and is in force as it stands: that it can never apply, or that
-    /// characters in it look like others.
+    /// What may be wrong with the rule, though it is one and is in force as it stands: that it can never apply, that
+    /// characters in it look like others, that it lets more principals than one change API keys, identity providers,
+    /// policies or tenants, or that it trusts the name of a principal alone.
     pub warnings: Vec<RuleWarning>,
     /// When the rule was made.
     pub created_at: Timestamp,
 }
 
-/// What Cedar warns of in a rule.
+/// What may be wrong with a rule.
 #[derive(Debug, Object, Serialize)]
 pub struct RuleWarning {
-    /// What may be wrong, in Cedar's words.
+    /// What may be wrong.
     pub message: String,
     /// The line in `policy_text`, from 1; null where it is the rule as a whole.
     #[oai(nullable)]
@@ -511,7 +512,8 @@ impl PolicyRulesApi {
     ///
     /// At its end. It is in force when this answers: on the node that answers at once, on others within two seconds.
     /// A text that is not Cedar, or does not fit the Cedar schema, is refused with `invalid_rule`: Cedar's own
-    /// message, and line and column in `details`. What Cedar only warns of is stored, and told in `warnings`. Needs the
+    /// message, and line and column in `details`. What may be wrong with a rule, though it is one, is told in `warnings`:
+    /// also what it newly opens, and to whom, if that is the power over API keys, identity providers or policies. Needs the
     /// scope `policies:write`, or a policy that permits `createPolicyRule`.
     #[oai(
         path = "/v1/policies/:policyId/rules",
@@ -526,6 +528,8 @@ impl PolicyRulesApi {
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: Path<PolicyId>,
+        /// Whether to make the change even if it would leave nobody who could take it back.
+        force: OptionalQuery<bool>,
         body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
     ) -> Result<Once<CreatedTagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let (policy, Body(mut input)) = (policy_id.0, body);
@@ -551,7 +555,8 @@ impl PolicyRulesApi {
                 etag,
             ))
         };
-        Ok(caller.write(change, answer).await?)
+        let force = force.0.unwrap_or_default();
+        Ok(caller.change_policies_once(change, force, answer).await?)
     }
 
     /// Get a rule of a policy
@@ -604,6 +609,8 @@ impl PolicyRulesApi {
         /// The `ETag` of the rule as it was read: it is changed only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
+        /// Whether to make the change even if it would leave nobody who could take it back.
+        force: OptionalQuery<bool>,
         body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
     ) -> Result<Once<Tagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
         let (policy, id, Body(mut input)) = (policy_id.0, rule_id.0, body);
@@ -642,7 +649,8 @@ impl PolicyRulesApi {
             let etag = of_rule(&rule);
             Ok(Tagged::Done(Answer(PolicyRule::try_from(rule)?), etag))
         };
-        Ok(caller.write(change, answer).await?)
+        let force = force.0.unwrap_or_default();
+        Ok(caller.change_policies_once(change, force, answer).await?)
     }
 
     /// Put the rules of a policy into an order
@@ -701,18 +709,18 @@ impl PolicyRulesApi {
         /// The `ETag` of the rule as it was read: it is removed only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E412 }>> {
+        /// Whether to make the change even if it would leave nobody who could take it back.
+        force: OptionalQuery<bool>,
+    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 | E412 }>> {
         let expected = if_match.expected()?;
         let permit = caller.may(Action::DeletePolicyRule, On::Policy(policy_id.0)).await?;
-        caller
-            .store()
-            .write(DeletePolicyRule {
-                permit,
-                policy: policy_id.0,
-                id: rule_id.0,
-                expected,
-            })
-            .await?;
+        let change = DeletePolicyRule {
+            permit,
+            policy: policy_id.0,
+            id: rule_id.0,
+            expected,
+        };
+        caller.change_policies(change, force.0.unwrap_or_default()).await?;
         Ok(Gone::Done)
     }
 }

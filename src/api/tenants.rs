@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Created, CreatedTagged, Tag, Tagged,
-    api_keys::{ApiKeyCreate, CreatedApiKey},
+    api_keys::{ApiKeyCreate, CreatedApiKey, new_key},
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, E412, Error, Failure, WITH_BODY},
@@ -24,7 +24,7 @@ use crate::{
         tenants::{self, CreateTenant, UpdateTenant},
         text::{Name, Slug},
     },
-    policy::{Action, entities},
+    policy::Action,
 };
 
 /// A company, or a part of one. Everything else belongs to exactly one tenant.
@@ -191,8 +191,9 @@ impl TenantsApi {
 
     /// Create an API key for a tenant
     ///
-    /// How a new tenant gets its first key. The answer has the key itself, in `raw_key`; it is not shown again. Needs a
-    /// credential of the master tenant with the scope `tenants:write`.
+    /// How a new tenant gets its first key. The answer has the key itself, in `raw_key`; it is not shown again. The key
+    /// can be given only scopes that the caller has, and if the caller is a key that expires, it must expire no later.
+    /// Needs a credential of the master tenant with the scope `tenants:write`.
     #[oai(
         path = "/v1/tenants/:id/api-keys",
         method = "post",
@@ -208,12 +209,21 @@ impl TenantsApi {
         body: Body<ApiKeyCreate>,
     ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
-        let permit = caller.may(Action::CreateTenantApiKey, On::Tenant).await?;
-        if id.0 == caller.tenant_id() {
-            // In its own tenant this is no more than making a key, and nobody can give what they lack.
-            let scopes =
-                || Circumstances::of([("scopes", entities::texts(key.scopes.iter().map(|scope| scope.as_str())))]);
-            caller.may_with(Action::CreateApiKey, On::Tenant, scopes).await?;
+        let own = id.0 == caller.tenant_id();
+        let caller = caller.knowing(key.identity_provider_id.filter(|_| own)).await?;
+        // A provider of another tenant is nothing that policy could look at here.
+        let for_tenant = || {
+            let context = key.context().into_iter();
+            Circumstances::of(context.filter(|(name, _)| *name != "identity_provider"))
+        };
+        let permit = caller
+            .may_with(Action::CreateTenantApiKey, On::Tenant, for_tenant)
+            .await?;
+        if own {
+            // In its own tenant this is no more than making a key.
+            caller
+                .may_with(Action::CreateApiKey, On::Tenant, || new_key(&caller, &key))
+                .await?;
         }
         let change = CreateApiKey::for_tenant(permit, id.0, key);
         Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)

@@ -104,7 +104,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         Command::List { tenant, database } => {
             let keys = with_store(&database, async |store| {
                 let tenant = tenant::find(store, &tenant).await?;
-                let page = async |after, limit| api_keys::list(store, tenant, after, limit).await;
+                let page = async |after, limit| api_keys::list(store, tenant, None, after, limit).await;
                 super::all(page, |key| key.id).await
             })
             .await?;

@@ -15,6 +15,7 @@ use crate::{
     domain::{
         caller::Permit,
         ids::PolicyId,
+        lockout::{Checked, Guarded},
         policies::{self, PolicyRefusal},
         policy_changes::UpdatePolicy,
     },
@@ -169,6 +170,11 @@ async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
             rules: None,
             reads_rules: true,
         };
+        // An operator has the last word: nobody can lock them out.
+        let change = Guarded {
+            change,
+            checked: Checked::forced(),
+        };
         store.write(change).await.map_err(|refusal| match refusal {
             PolicyRefusal::NoPolicy => {
                 format!("tenant {tenant} has no policy with this id; `aka policy list --tenant {tenant}` shows all")
@@ -178,6 +184,8 @@ async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
             PolicyRefusal::Changed
             | PolicyRefusal::NoRule
             | PolicyRefusal::NotAnOrder { .. }
+            | PolicyRefusal::LocksOut(_)
+            | PolicyRefusal::Overtaken
             | PolicyRefusal::TooManyRules(_) => "the policy was changed at the same time; try again".into(),
         })
     })

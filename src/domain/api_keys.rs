@@ -22,6 +22,7 @@ use std::{
 
 use aka_entity::{api_key, audit_log_entry::ActorType};
 use async_trait::async_trait;
+use cedar_policy::RestrictedExpression;
 use sea_orm::{
     ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     Set, sea_query::Expr,
@@ -296,7 +297,8 @@ pub fn scopes(key: &api_key::Model) -> Vec<Scope> {
 #[must_use]
 pub fn entity(key: &api_key::Model) -> entities::Known {
     let provider = key.identity_provider_id.map(IdentityProviderId);
-    entities::api_key(ApiKeyId(key.id), &key.name, &scopes(key), provider)
+    let expires_at = key.expires_at.map(Timestamp);
+    entities::api_key(ApiKeyId(key.id), &key.name, &scopes(key), provider, expires_at)
 }
 
 /// One key.
@@ -310,7 +312,7 @@ pub async fn find(store: &Store, tenant: TenantId, id: ApiKeyId) -> Result<Optio
         .await?)
 }
 
-/// The keys of a tenant, oldest first, after a position.
+/// The keys of a tenant, oldest first, after a position; all, or only those that are bound to a provider.
 ///
 /// # Errors
 ///
@@ -318,10 +320,14 @@ pub async fn find(store: &Store, tenant: TenantId, id: ApiKeyId) -> Result<Optio
 pub async fn list(
     store: &Store,
     tenant: TenantId,
+    bound_to: Option<IdentityProviderId>,
     after: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<api_key::Model>, StoreError> {
     let mut query = api_key::Entity::find().filter(api_key::COLUMN.tenant_id.eq(tenant.0));
+    if let Some(provider) = bound_to {
+        query = query.filter(api_key::COLUMN.identity_provider_id.eq(provider.0));
+    }
     if let Some(after) = after {
         query = query.filter(api_key::COLUMN.id.gt(after));
     }
@@ -345,6 +351,39 @@ pub struct NewApiKey {
     pub identity_provider_id: Option<IdentityProviderId>,
     /// When it stops working by itself.
     pub expires_at: Option<Timestamp>,
+}
+
+impl NewApiKey {
+    /// What policy is told of the key, as the context of the action that makes it.
+    #[must_use]
+    pub fn context(&self) -> Vec<(&'static str, RestrictedExpression)> {
+        context(&self.scopes, self.identity_provider_id, self.expires_at)
+    }
+}
+
+/// What policy is told of the successor of a key, as the context of the action that makes it. Without a key, which the
+/// tenant then does not have, it is the least that a key can be.
+#[must_use]
+pub fn successor_context(key: Option<&api_key::Model>) -> Vec<(&'static str, RestrictedExpression)> {
+    key.map_or_else(
+        || context(&[], None, None),
+        |key| {
+            let provider = key.identity_provider_id.map(IdentityProviderId);
+            context(&scopes(key), provider, key.expires_at.map(Timestamp))
+        },
+    )
+}
+
+fn context(
+    scopes: &[Scope],
+    identity_provider: Option<IdentityProviderId>,
+    expires_at: Option<Timestamp>,
+) -> Vec<(&'static str, RestrictedExpression)> {
+    let scopes = entities::texts(scopes.iter().map(|scope| scope.as_str()));
+    let mut context = vec![("scopes", scopes)];
+    context.extend(identity_provider.map(|provider| ("identity_provider", entities::reference(provider))));
+    context.extend(expires_at.map(|at| ("expires_at", entities::time(at))));
+    context
 }
 
 /// Why a key is not made or changed.
@@ -525,6 +564,8 @@ impl Change for RotateApiKey {
         if old.rotated_at.is_some() {
             return Err(ApiKeyRefusal::Rotated);
         }
+        // What it can do at most is what policy was told of (`successor_context`): of all this only the end of a key ever
+        // changes, when it is rotated, and that is refused above.
         let successor = NewApiKey {
             id: ApiKeyId::new(),
             name: Name::new(old.name.clone()).map_err(StoreError::Fault)?,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     api_keys,
+    facts::Readable,
     ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
     scopes::Scope,
     tenant_state::TenantState,
@@ -33,7 +34,7 @@ pub struct Principal {
     pub actor_type: ActorType,
     /// For policy.
     pub entity: entities::Known,
-    /// The provider that the entity names: that of a token's subject, or to which a key is bound.
+    /// The provider that the entity names: the issuer of a token, or to which a key is bound.
     pub identity_provider: Option<IdentityProviderId>,
     /// What the credential may do where no rule of the tenant says otherwise.
     pub scopes: Vec<Scope>,
@@ -47,6 +48,13 @@ impl Principal {
     pub fn in_logs(&self) -> &str {
         let (id, _pseudonym) = self.actor_id.split_once('|').unwrap_or((&self.actor_id, ""));
         id
+    }
+
+    /// The provider that the principal is bound to, where it is an API key that is bound to one: it acts there only.
+    #[must_use]
+    pub fn bound_to(&self) -> Option<IdentityProviderId> {
+        let is_key = matches!(self.actor_type, ActorType::ApiKey | ActorType::Scim);
+        self.identity_provider.filter(|_| is_key)
     }
 }
 
@@ -230,6 +238,17 @@ impl Caller {
         self.principal.tenant
     }
 
+    /// Whether the caller is itself what an action is done to.
+    #[must_use]
+    pub fn is(&self, on: On) -> bool {
+        let uid = match on {
+            On::User(id) => entities::user_uid(id),
+            On::ApiKey(id) => entities::api_key_uid(id),
+            On::Tenant | On::IdentityProvider(_) | On::Policy(_) => return false,
+        };
+        uid == self.principal.entity.uid
+    }
+
     /// Asks policy whether the caller may do something, in circumstances that are made only where a rule looks at them.
     ///
     /// # Errors
@@ -289,12 +308,19 @@ impl Caller {
             return Ok((Arc::new(Decision::error()), Seen::Unasked(circumstances)));
         };
         let version = self.tenant.tenant.version;
-        let for_all = policy::only_principal(rules, action);
+        let bound = self.principal.bound_to().is_some();
+        let for_all = policy::only_principal(rules, action, bound);
         if for_all && let Some(decision) = self.principal.memo.get(action, version) {
             return Ok((Arc::clone(decision), Seen::Unasked(circumstances)));
         }
         let query = self
-            .query(store, action, on, circumstances(), rules.needs_resource(action))
+            .query(
+                store,
+                action,
+                on,
+                circumstances(),
+                policy::needs_resource(rules, action, bound),
+            )
             .await?;
         let seen = Seen::Context(query.context.clone());
         let decision = match policy::decide_quickly(rules, query) {
@@ -312,7 +338,7 @@ impl Caller {
         Ok((decision, seen))
     }
 
-    /// Decides without any consequence, and explains a no.
+    /// Decides without any consequence, and explains a no. What is withheld is taken for unknown.
     ///
     /// # Errors
     ///
@@ -324,11 +350,18 @@ impl Caller {
         action: Action,
         on: On,
         circumstances: Circumstances,
+        withheld: &[On],
     ) -> Result<Result<Decision, String>, StoreError> {
         let Some(rules) = &self.tenant.rules else {
             return Ok(Ok(Decision::error()));
         };
-        let query = self.query(store, action, on, circumstances, true).await?;
+        let bound = self.principal.bound_to().is_some();
+        let needs_resource = policy::needs_resource(rules, action, bound);
+        let mut query = self.query(store, action, on, circumstances, needs_resource).await?;
+        for unknown in withheld.iter().filter_map(|on| on.unknown()) {
+            query.entities.retain(|entity| entity.uid() != unknown.uid);
+            query.entities.push(unknown.entity);
+        }
         if let Err(reason) = query.check() {
             return Ok(Err(reason));
         }
@@ -390,6 +423,11 @@ impl Caller {
         let may_evaluate = self
             .could(store, evaluation, On::Tenant, Circumstances::default)
             .await?;
+        let decision = if may_evaluate {
+            self.withhold(store, action, on, decision, &context).await?
+        } else {
+            decision
+        };
         Ok(Refusal::Forbidden(Box::new(Forbidden {
             action,
             decision,
@@ -398,6 +436,51 @@ impl Caller {
             on,
             context,
         })))
+    }
+
+    /// A refusal without the values that its rules saw in what the caller may not read.
+    async fn withhold(
+        &self,
+        store: &Store,
+        action: Action,
+        on: On,
+        mut decision: Arc<Decision>,
+        context: &Map<String, Value>,
+    ) -> Result<Arc<Decision>, StoreError> {
+        const PROVIDER: &str = "identity_provider";
+        let explanations = &decision.explanations;
+        let clauses = explanations.iter().flat_map(|explanation| &explanation.unsatisfied);
+        let paths: Vec<&str> = clauses
+            .flat_map(|clause| clause.values.iter().map(|(path, _)| path.as_str()))
+            .collect();
+        let looks_at = |what: &str| paths.iter().any(|path| Path::new(path).is_of(what));
+        let provider = context.get(PROVIDER).and_then(|id| id.as_str()?.parse().ok());
+        let mut readable = Readable::by(store, self);
+        // What was asked for is refused already: it need not be asked for again.
+        let resource_is_withheld =
+            looks_at("resource") && (on.read_by() == Some(action) && !self.is(on) || !readable.has(on).await?);
+        let provider_is_withheld = match provider.map(On::IdentityProvider) {
+            Some(provider) if looks_at("context") => !readable.has(provider).await?,
+            _ => false,
+        };
+        let context_is_withheld = looks_at("context") && context_is_of_resource(action) && !self.is(on);
+        if !(resource_is_withheld || provider_is_withheld || context_is_withheld) {
+            return Ok(decision);
+        }
+        let explanations = &mut Arc::make_mut(&mut decision).explanations;
+        let clauses = explanations
+            .iter_mut()
+            .flat_map(|explanation| &mut explanation.unsatisfied);
+        for (path, value) in clauses.flat_map(|clause| &mut clause.values) {
+            let path = Path::new(path);
+            let withheld = (resource_is_withheld && path.is_of("resource"))
+                || (context_is_withheld && path.is_of("context"))
+                || (provider_is_withheld && path.is_inside("context", PROVIDER));
+            if withheld {
+                WITHHELD.clone_into(value);
+            }
+        }
+        Ok(decision)
     }
 
     /// The resource's name, and its entity where rules can look at it.
@@ -425,7 +508,7 @@ impl Caller {
                 if with_attributes && uid != self.principal.entity.uid {
                     let user = users::find(store, self.tenant_id(), id).await?;
                     entities.push(match &user {
-                        Some(user) => entities::user(user, &[]).entity,
+                        Some(user) => entities::user(user, &[], None).entity,
                         None => entities::unknown_user(id).entity,
                     });
                 }
@@ -522,6 +605,35 @@ impl Permit {
             payload: json(payload),
         }
     }
+}
+
+/// In place of a value that the caller may not read. Values are written as Cedar writes them, a text in quotation marks.
+const WITHHELD: &str = "withheld";
+
+/// What a clause looks at: `resource.email`.
+struct Path<'a>(Vec<&'a str>);
+
+impl<'a> Path<'a> {
+    fn new(path: &'a str) -> Self {
+        Self(path.split('.').collect())
+    }
+
+    fn is_of(&self, variable: &str) -> bool {
+        self.0.first() == Some(&variable)
+    }
+
+    /// Whether it is an attribute of an entity that is a member of a variable.
+    fn is_inside(&self, variable: &str, member: &str) -> bool {
+        self.is_of(variable) && self.0.get(1) == Some(&member) && self.0.len() > 2
+    }
+}
+
+/// Whether the context of an action was not sent by the caller, but says how the resource is.
+const fn context_is_of_resource(action: Action) -> bool {
+    matches!(
+        action,
+        Action::GetUserIdentity | Action::DeleteUserIdentity | Action::RotateApiKey
+    )
 }
 
 /// Whether the audit entry of an action keeps the context. Those that are left out say who somebody is, and what they say

@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use super::{
     api_keys,
     caller::{Circumstances, On, Principal},
-    ids::{ApiKeyId, IdentityProviderId, TenantId},
+    ids::{ApiKeyId, IdentityProviderId, TenantId, UserId},
     tenant_state::TenantState,
+    text::Email,
     users,
 };
 use crate::{
@@ -50,23 +51,68 @@ fn kind_and_id(name: &str) -> Option<(String, &str)> {
     Some((kind, id))
 }
 
-/// The principal of a name: `api_key:<id>`, `user:<id>` or `user:<e-mail address>`, in further roles and groups.
+/// Whom a question is asked about.
+#[derive(Debug)]
+pub enum PrincipalName {
+    /// An API key.
+    ApiKey(ApiKeyId),
+    /// A user.
+    User(UserId),
+    /// The user of an address.
+    UserOf(Email),
+}
+
+/// Reads the name of a principal: `api_key:<id>`, `user:<id>` or `user:<e-mail address>`.
 ///
 /// # Errors
 ///
-/// Where there is none.
-pub async fn principal(
-    store: &Store,
-    tenant: TenantId,
-    name: &str,
-    groups: &[String],
-) -> Result<Principal, QuestionRefusal> {
+/// Where it is none.
+pub fn principal_name(name: &str) -> Result<PrincipalName, QuestionRefusal> {
     const FORM: &str = "must be api_key:<id>, user:<id> or user:<e-mail address>";
     let malformed = || QuestionRefusal::Malformed(FORM.into());
     let (kind, id) = kind_and_id(name).ok_or_else(malformed)?;
-    let (actor_id, actor_type, entity, identity_provider, scopes) = match kind.as_str() {
-        "apikey" => {
-            let id: ApiKeyId = id.parse().map_err(|_| malformed())?;
+    match kind.as_str() {
+        "apikey" => id.parse().map(PrincipalName::ApiKey).map_err(|_| malformed()),
+        "user" => match (id.parse(), id.parse()) {
+            (Ok(id), _) => Ok(PrincipalName::User(id)),
+            (_, Ok(email)) => Ok(PrincipalName::UserOf(email)),
+            _ => Err(malformed()),
+        },
+        _ => Err(malformed()),
+    }
+}
+
+impl PrincipalName {
+    /// Who that is, to be decided upon: also where the tenant has nobody of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn on(&self, store: &Store, tenant: TenantId) -> Result<On, StoreError> {
+        Ok(match self {
+            Self::ApiKey(id) => On::ApiKey(*id),
+            Self::User(id) => On::User(*id),
+            Self::UserOf(email) => {
+                let user = users::find_by_email(store, tenant, email).await?;
+                On::User(user.map_or_else(UserId::new, |user| UserId(user.id)))
+            }
+        })
+    }
+}
+
+/// The principal that a question is asked about, in further roles and groups.
+///
+/// # Errors
+///
+/// Where the tenant has none of that id.
+pub async fn principal(
+    store: &Store,
+    tenant: TenantId,
+    on: On,
+    groups: &[String],
+) -> Result<Principal, QuestionRefusal> {
+    let (actor_id, actor_type, entity, identity_provider, scopes) = match on {
+        On::ApiKey(id) => {
             let key = api_keys::find(store, tenant, id)
                 .await?
                 .ok_or(QuestionRefusal::NotFound("api_key"))?;
@@ -78,22 +124,18 @@ pub async fn principal(
                 api_keys::scopes(&key),
             )
         }
-        "user" => {
-            let user = match (id.parse(), id.parse()) {
-                (Ok(id), _) => users::find(store, tenant, id).await?,
-                (_, Ok(email)) => users::find_by_email(store, tenant, &email).await?,
-                _ => return Err(malformed()),
-            };
+        On::User(id) => {
+            let user = users::find(store, tenant, id).await?;
             let user = user.ok_or(QuestionRefusal::NotFound("user"))?;
             (
                 user.id.to_string(),
                 ActorType::Oidc,
-                entities::user(&user, &[]),
+                entities::user(&user, &[], None),
                 None,
                 Vec::new(),
             )
         }
-        _ => return Err(malformed()),
+        On::Tenant | On::IdentityProvider(_) | On::Policy(_) => return Err(QuestionRefusal::NotFound("principal")),
     };
     let entity = entities::member_of(entity, groups);
     Ok(Principal {
@@ -103,6 +145,29 @@ pub async fn principal(
         entity,
         identity_provider,
         scopes,
+        memo: Memo::default(),
+    })
+}
+
+/// A principal of whom nothing may be looked at, in further roles and groups: as if the tenant had nobody of that id.
+///
+/// # Errors
+///
+/// Where it can be no principal.
+pub fn unknown_principal(tenant: TenantId, on: On, groups: &[String]) -> Result<Principal, QuestionRefusal> {
+    let (actor_id, actor_type) = match on {
+        On::ApiKey(id) => (id.to_string(), ActorType::ApiKey),
+        On::User(id) => (id.to_string(), ActorType::Oidc),
+        On::Tenant | On::IdentityProvider(_) | On::Policy(_) => return Err(QuestionRefusal::NotFound("principal")),
+    };
+    let unknown = on.unknown().ok_or(QuestionRefusal::NotFound("principal"))?;
+    Ok(Principal {
+        tenant,
+        actor_id,
+        actor_type,
+        entity: entities::member_of(unknown, groups),
+        identity_provider: None,
+        scopes: Vec::new(),
         memo: Memo::default(),
     })
 }
@@ -174,6 +239,12 @@ pub fn resource(tenant: TenantId, name: &str) -> Result<On, QuestionRefusal> {
     on.map_err(|_| malformed())
 }
 
+/// The provider that a context names.
+#[must_use]
+pub fn provider_named(context: &Map<String, Value>) -> Option<IdentityProviderId> {
+    context.get("identity_provider")?.as_str()?.parse().ok()
+}
+
 /// The circumstances of a JSON object. An identity provider may be given by its id alone.
 ///
 /// # Errors
@@ -182,9 +253,7 @@ pub fn resource(tenant: TenantId, name: &str) -> Result<On, QuestionRefusal> {
 pub fn circumstances(tenant: &Arc<TenantState>, context: &Map<String, Value>) -> Result<Circumstances, String> {
     let mut circumstances = Circumstances::default();
     for (name, value) in context {
-        let provider = (name == "identity_provider")
-            .then(|| value.as_str()?.parse().ok())
-            .flatten();
+        let provider = provider_named(context).filter(|_| name == "identity_provider");
         let value = match provider {
             Some(provider) => {
                 let known = tenant.identity_provider_entity(provider);

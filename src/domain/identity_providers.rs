@@ -40,7 +40,7 @@ pub async fn find(
         .await?)
 }
 
-/// The providers of a tenant, oldest first, after a position; all, or only those that are enabled or disabled.
+/// The providers of a tenant, oldest first, after a position; all, or only one, or only those that are enabled or disabled.
 ///
 /// # Errors
 ///
@@ -48,11 +48,15 @@ pub async fn find(
 pub async fn list(
     store: &Store,
     tenant: TenantId,
+    only: Option<IdentityProviderId>,
     enabled: Option<bool>,
     after: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<identity_provider::Model>, StoreError> {
     let mut query = identity_provider::Entity::find().filter(identity_provider::COLUMN.tenant_id.eq(tenant.0));
+    if let Some(only) = only {
+        query = query.filter(identity_provider::COLUMN.id.eq(only.0));
+    }
     if let Some(enabled) = enabled {
         query = query.filter(identity_provider::COLUMN.enabled.eq(enabled));
     }

@@ -16,7 +16,7 @@ use aka_entity::{
 use async_trait::async_trait;
 use sea_orm::{
     ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, DatabaseConnection, EntityTrait as _,
-    FromQueryResult as _, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, Set, Statement,
+    FromQueryResult as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement,
     sea_query::{Expr, OnConflict},
 };
 use serde::Serialize;
@@ -208,6 +208,33 @@ impl Question for OfUser {
         }
         Ok(answers)
     }
+}
+
+/// The accounts that a user has at a provider: a page of their identities, oldest first, after a position.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn list_at(
+    store: &Store,
+    tenant: TenantId,
+    user: UserId,
+    provider: IdentityProviderId,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<identity::Model>, StoreError> {
+    let mut query = identity::Entity::find()
+        .filter(identity::COLUMN.tenant_id.eq(tenant.0))
+        .filter(identity::COLUMN.user_id.eq(user.0))
+        .filter(identity::COLUMN.identity_provider_id.eq(provider.0));
+    if let Some(after) = after {
+        query = query.filter(identity::COLUMN.id.gt(after));
+    }
+    Ok(query
+        .order_by_asc(identity::Column::Id)
+        .limit(limit)
+        .all(store.reader())
+        .await?)
 }
 
 fn account(tenant: TenantId, provider: IdentityProviderId, external_id: &str) -> sea_orm::Select<identity::Entity> {

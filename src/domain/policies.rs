@@ -7,10 +7,14 @@ use uuid::Uuid;
 
 use super::{
     ids::{PolicyId, PolicyRuleId, TenantId},
+    lockout::LockedOut,
     revision::{Changed, Revision},
     rule_limits::Excess,
 };
 use crate::store::{Store, StoreError};
+
+/// The greatest distance of a priority from 0.
+pub const MAX_PRIORITY: i32 = 1_000_000;
 
 /// One policy with its rules in their order.
 ///
@@ -194,6 +198,10 @@ pub enum PolicyRefusal {
     NoRule,
     /// The policy, or the tenant, would have more rules than it may have, or rules that weigh more.
     TooManyRules(Excess),
+    /// Nobody could take it back.
+    LocksOut(Box<LockedOut>),
+    /// The policies of the tenant have changed since it was found out whether somebody could take it back.
+    Overtaken,
     /// The store could not do it.
     Store(StoreError),
 }

@@ -39,6 +39,7 @@ pub struct NewRule {
 }
 
 /// Makes a policy.
+#[derive(Clone)]
 pub struct CreatePolicy {
     /// That it is permitted.
     pub permit: Permit,
@@ -104,6 +105,7 @@ impl Change for CreatePolicy {
 }
 
 /// Changes a policy; what is absent stays.
+#[derive(Clone)]
 pub struct UpdatePolicy {
     /// That it is permitted.
     pub permit: Permit,
@@ -257,6 +259,7 @@ impl Replacement {
 }
 
 /// Gives all policies of a tenant new priorities, so that they are evaluated in an order.
+#[derive(Clone)]
 pub struct ReorderPolicies {
     /// That it is permitted.
     pub permit: Permit,
@@ -320,6 +323,7 @@ pub(super) fn check_order(wanted: &[Uuid], found: impl Iterator<Item = Uuid>, wh
 }
 
 /// Deletes a policy with its rules.
+#[derive(Clone)]
 pub struct DeletePolicy {
     /// That it is permitted.
     pub permit: Permit,

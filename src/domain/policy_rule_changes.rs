@@ -20,6 +20,7 @@ use crate::{
 };
 
 /// Adds a rule at the end of a policy.
+#[derive(Clone)]
 pub struct CreatePolicyRule {
     /// That it is permitted.
     pub permit: Permit,
@@ -59,6 +60,7 @@ impl Change for CreatePolicyRule {
 }
 
 /// Changes a rule; what is absent stays.
+#[derive(Clone)]
 pub struct UpdatePolicyRule {
     /// That it is permitted.
     pub permit: Permit,
@@ -169,6 +171,7 @@ impl Change for ReorderPolicyRules {
 }
 
 /// Removes a rule from a policy.
+#[derive(Clone)]
 pub struct DeletePolicyRule {
     /// That it is permitted.
     pub permit: Permit,

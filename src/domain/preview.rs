@@ -27,7 +27,8 @@ use super::{
     api_keys,
     caller::{Caller, On, Principal},
     evaluation,
-    ids::{IdentityProviderId, PolicyId, PolicyRuleId, TenantId},
+    facts::Readable,
+    ids::{IdentityProviderId, PolicyId, PolicyRuleId, TenantId, UserId},
     rule_limits::{Excess, Totals},
     scopes::Scope,
     tenant_state::TenantState,
@@ -96,6 +97,16 @@ pub struct Past {
     pub at: Timestamp,
     scopes: Vec<Scope>,
     context: Option<Map<String, Value>>,
+    /// Of whom the context tells, where it is what is stored of them now.
+    context_of: Option<Told>,
+}
+
+/// Of whom a context tells.
+enum Told {
+    /// Of an identity of a user.
+    OfIdentityOf(UserId),
+    /// Of a user.
+    OfUser(UserId),
 }
 
 /// A decision that would come out otherwise.
@@ -113,6 +124,8 @@ pub struct Changed {
 /// What a candidate would change.
 #[derive(Default)]
 pub struct Preview {
+    /// How many were not decided again, because the caller may not read what they look at.
+    pub withheld: usize,
     /// How many decisions were decided again.
     pub examined: usize,
     /// How many could not be.
@@ -138,13 +151,15 @@ impl From<StoreError> for PreviewRefusal {
     }
 }
 
-/// Decides the last decisions of a tenant again, as a part of a job of the tenant.
+/// Decides the last decisions of a tenant again, as a part of a job of the tenant, as far as the caller who wants to know may
+/// read what they look at.
 ///
 /// # Errors
 ///
 /// [`PreviewRefusal`]
 pub async fn preview(
     job: &Job,
+    asking: &Caller,
     store: &Store,
     tenant: Arc<TenantState>,
     candidate: Candidate,
@@ -157,8 +172,14 @@ pub async fn preview(
     let past = past(store, id, last).await?;
     let known = Known::read(store, id, &past).await?;
     let mut asked = Vec::with_capacity(past.len());
-    let mut undecidable = 0;
+    let mut readable = Readable::by(store, asking);
+    let (mut undecidable, mut withheld) = (0, 0);
     for past in past {
+        // First, as who is still there is a fact, too.
+        if !past.is_readable(&mut readable).await? {
+            withheld += 1;
+            continue;
+        }
         match ask(store, &tenant, &known, &past).await? {
             Some(again) => asked.push((past, again)),
             None => undecidable += 1,
@@ -166,6 +187,7 @@ pub async fn preview(
     }
     let mut preview = Preview {
         undecidable,
+        withheld,
         complete: true,
         ..Preview::default()
     };
@@ -298,12 +320,48 @@ impl Past {
             at: Timestamp(row.created_at),
             scopes: scopes(&row.scopes),
             context: row.context.and_then(|context| context.as_object().cloned()),
+            context_of: None,
+        }
+    }
+
+    /// Whether all that deciding again looks at may be read: who asked, what it was asked of, and what the context names.
+    async fn is_readable(&self, readable: &mut Readable<'_>) -> Result<bool, StoreError> {
+        let tenant = readable.tenant();
+        let who = match self.actor_type {
+            ActorType::ApiKey | ActorType::Scim => self.actor_id.parse().ok().map(On::ApiKey),
+            ActorType::Oidc => self.actor_id.parse().ok().map(On::User),
+            ActorType::System => None,
+        };
+        let on = evaluation::resource(tenant, &self.resource).ok();
+        let provider = self.context.as_ref().and_then(evaluation::provider_named);
+        for fact in [who, on, provider.map(On::IdentityProvider)].into_iter().flatten() {
+            if !readable.has(fact).await? {
+                return Ok(false);
+            }
+        }
+        match self.context_of {
+            None => Ok(true),
+            Some(Told::OfIdentityOf(user)) => readable.has_identities(On::User(user)).await,
+            Some(Told::OfUser(user)) => readable.has(On::User(user)).await,
         }
     }
 
     fn permitted(row: audit_log_entry::Model, seen: &HashMap<Uuid, Map<String, Value>>) -> Self {
         let decision = row.decision.unwrap_or_default();
         let kept = decision["context"].as_object().cloned();
+        let context_of = match row.action.parse() {
+            _ if kept.is_some() => None,
+            Ok(Action::CreateUser) => Some(Told::OfUser(UserId(row.resource_id))),
+            // The user is gone where the entry does not name one: then nobody may read it.
+            Ok(Action::CreateUserIdentity) => {
+                let user = decision["resource"]
+                    .as_str()
+                    .and_then(|name| name.strip_prefix("user:"));
+                let user = user.and_then(|id| id.parse().ok());
+                Some(Told::OfIdentityOf(user.unwrap_or_default()))
+            }
+            _ => None,
+        };
         Self {
             id: row.id,
             source: Source::AuditLog,
@@ -316,6 +374,7 @@ impl Past {
             at: Timestamp(row.created_at),
             scopes: scopes(&decision["scopes"]),
             context: kept.or_else(|| seen.get(&row.resource_id).cloned()),
+            context_of,
         }
     }
 }
@@ -364,7 +423,7 @@ impl Known {
                         tenant,
                         actor_id: past.actor_id.clone(),
                         actor_type: ActorType::Oidc,
-                        entity: entities::user(&user, &past.scopes),
+                        entity: entities::user(&user, &past.scopes, None),
                         identity_provider: None,
                         scopes: past.scopes.clone(),
                         memo: Memo::default(),
@@ -464,7 +523,7 @@ impl Preview {
 
 impl Candidate {
     /// The rules of the candidate. None inside where one of those that stay cannot be read: then everything is refused.
-    fn arrange(&self, tenant: &TenantState) -> Result<Option<RuleSet>, Excess> {
+    pub(super) fn arrange(&self, tenant: &TenantState) -> Result<Option<RuleSet>, Excess> {
         let mut levels: BTreeMap<Reverse<i32>, Vec<Rule>> = BTreeMap::new();
         if self.keeps && tenant.rules.is_none() {
             return Ok(None);

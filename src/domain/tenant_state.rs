@@ -117,12 +117,16 @@ impl TenantState {
         &self.source
     }
 
+    /// The enabled providers that issue tokens.
+    pub fn issuers(&self) -> impl Iterator<Item = (IdentityProviderId, &Issuer)> {
+        let enabled = self.providers.values().filter(|provider| provider.model.enabled);
+        enabled.filter_map(|provider| Some((provider.id(), provider.issuer.as_ref()?)))
+    }
+
     /// The enabled provider whose tokens name this issuer.
     #[must_use]
     pub fn issuer(&self, name: &str) -> Option<(IdentityProviderId, &Issuer)> {
-        let enabled = self.providers.values().filter(|provider| provider.model.enabled);
-        let mut issuers = enabled.filter_map(|provider| Some((provider.id(), provider.issuer.as_ref()?)));
-        issuers.find(|(_, issuer)| issuer.issuer == name)
+        self.issuers().find(|(_, issuer)| issuer.issuer == name)
     }
 
     /// A provider for policy, also where the tenant has none of this id.

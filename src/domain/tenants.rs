@@ -130,6 +130,7 @@ impl Change for CreateTenant {
             slug: self.slug.to_string(),
             is_master: self.is_master,
             version: 0,
+            policies_version: 0,
             created_at: tx.now.0,
             updated_at: tx.now.0,
         };

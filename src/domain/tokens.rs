@@ -274,7 +274,11 @@ async fn caller(
     }
     let (actor_id, entity, identity_provider) = match &user {
         Some(user) if !user.active => return Err(TokenRefusal::UserSuspended),
-        Some(user) => (user.id.to_string(), entities::user(user, &scopes), None),
+        Some(user) => (
+            user.id.to_string(),
+            entities::user(user, &scopes, Some(provider)),
+            Some(provider),
+        ),
         None => {
             let verified = claims.email_verified == Value::Bool(true);
             let email = claims.email.as_deref();

@@ -418,8 +418,8 @@ mod tests {
             created_at: 0,
             updated_at: 0,
         };
-        assert_eq!(entities::user_uid(UserId(row.id)), entities::user(&row, &[]).uid);
-        entities::user(&row, &[])
+        assert_eq!(entities::user_uid(UserId(row.id)), entities::user(&row, &[], None).uid);
+        entities::user(&row, &[], None)
     }
 
     /// Whether a decision agrees with what was said to be certain.
@@ -440,13 +440,14 @@ mod tests {
             slug: "acme".into(),
             is_master: false,
             version: 1,
+            policies_version: 0,
             created_at: 0,
             updated_at: 0,
         });
         let scope = |text: &str| text.parse().expect("a scope");
         let keys = [
-            entities::api_key(ApiKeyId::new(), "bot", &[scope("users:read")], None),
-            entities::api_key(ApiKeyId::new(), "other", &[scope("identities:write")], None),
+            entities::api_key(ApiKeyId::new(), "bot", &[scope("users:read")], None, None),
+            entities::api_key(ApiKeyId::new(), "other", &[scope("identities:write")], None, None),
         ];
         let users = [user(1, "Ada", true), user(2, "Bob", true), user(3, "Ann", false)];
         let provider = entities::unknown_identity_provider(crate::domain::ids::IdentityProviderId::new());

@@ -182,11 +182,20 @@ impl Memo {
     }
 }
 
-/// Whether nothing but the principal determines a decision on an action, at any level.
+/// Whether nothing but the principal determines a decision on an action, at any level; of an API key that is bound to a
+/// provider, or of another credential.
 #[must_use]
-pub fn only_principal(rules: &RuleSet, action: Action) -> bool {
+pub fn only_principal(rules: &RuleSet, action: Action, bound: bool) -> bool {
     let mut levels = [&BUILTIN.guard, rules, &BUILTIN.scopes].into_iter();
-    levels.all(|level| level.only_principal(action))
+    levels.all(|level| level.only_principal(action, bound))
+}
+
+/// Whether a decision on an action looks at attributes of the resource, at any level; of an API key that is bound to a
+/// provider, or of another credential.
+#[must_use]
+pub fn needs_resource(rules: &RuleSet, action: Action, bound: bool) -> bool {
+    let mut levels = [&BUILTIN.guard, rules, &BUILTIN.scopes].into_iter();
+    levels.any(|level| level.needs_resource(action, bound))
 }
 
 /// A question in Cedar's terms.

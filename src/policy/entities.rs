@@ -10,10 +10,13 @@ use super::{
     cost::MAX_TEXT_CHARS,
     schema::{TYPES, scope_uid, uid},
 };
-use crate::domain::{
-    ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
-    scopes::Scope,
-    users::role_names,
+use crate::{
+    clock::Timestamp,
+    domain::{
+        ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
+        scopes::Scope,
+        users::role_names,
+    },
 };
 
 /// An entity that can be handed to any number of decisions.
@@ -54,36 +57,53 @@ fn scopes_of(scopes: &[Scope]) -> (RestrictedExpression, HashSet<EntityUid>) {
     )
 }
 
+/// A provider, for a context or an attribute.
+#[must_use]
+pub fn reference(provider: IdentityProviderId) -> RestrictedExpression {
+    RestrictedExpression::new_entity_uid(identity_provider_uid(provider))
+}
+
+/// A time, for a context or an attribute: in microseconds, as it is stored, so that comparing is exact.
+#[must_use]
+pub fn time(time: Timestamp) -> RestrictedExpression {
+    RestrictedExpression::new_long(time.0)
+}
+
 /// A program with an API key.
 #[must_use]
-pub fn api_key(id: ApiKeyId, name: &str, scopes: &[Scope], provider: Option<IdentityProviderId>) -> Known {
+pub fn api_key(
+    id: ApiKeyId,
+    name: &str,
+    scopes: &[Scope],
+    provider: Option<IdentityProviderId>,
+    expires_at: Option<Timestamp>,
+) -> Known {
     let (scopes, parents) = scopes_of(scopes);
     let mut attributes = HashMap::from([("name".to_owned(), text(name)), ("scopes".to_owned(), scopes)]);
-    if let Some(provider) = provider {
-        let provider = RestrictedExpression::new_entity_uid(identity_provider_uid(provider));
-        attributes.insert("identity_provider".to_owned(), provider);
-    }
+    attributes.extend(provider.map(|provider| ("identity_provider".to_owned(), reference(provider))));
+    attributes.extend(expires_at.map(|expires_at| ("expires_at".to_owned(), time(expires_at))));
     Known::new(api_key_uid(id), attributes, parents)
 }
 
 /// An API key that the tenant does not have, as a resource; see [`unknown_identity_provider`].
 #[must_use]
 pub fn unknown_api_key(id: ApiKeyId) -> Known {
-    api_key(id, "", &[], None)
+    api_key(id, "", &[], None, None)
 }
 
-/// A person, with what their token allows.
+/// A person; where it is they who ask, with what their token allows and the provider that issued it.
 #[must_use]
-pub fn user(user: &user::Model, scopes: &[Scope]) -> Known {
+pub fn user(user: &user::Model, scopes: &[Scope], issued_by: Option<IdentityProviderId>) -> Known {
     let (scopes, mut parents) = scopes_of(scopes);
     parents.extend(role_names(user).map(|role| uid(&TYPES.role, role)));
-    let attributes = HashMap::from([
+    let mut attributes = HashMap::from([
         ("email".to_owned(), text(&user.email)),
         ("email_verified".to_owned(), boolean(user.email_verified)),
         ("name".to_owned(), text(&user.name)),
         ("active".to_owned(), boolean(user.active)),
         ("scopes".to_owned(), scopes),
     ]);
+    attributes.extend(issued_by.map(|provider| ("identity_provider".to_owned(), reference(provider))));
     Known::new(user_uid(UserId(user.id)), attributes, parents)
 }
 
@@ -110,9 +130,8 @@ pub fn subject(
     scopes: &[Scope],
 ) -> Known {
     let (scopes, parents) = scopes_of(scopes);
-    let provider_uid = RestrictedExpression::new_entity_uid(identity_provider_uid(provider));
     let mut attributes = HashMap::from([
-        ("identity_provider".to_owned(), provider_uid),
+        ("identity_provider".to_owned(), reference(provider)),
         ("subject".to_owned(), text(subject)),
         ("email_verified".to_owned(), boolean(email_verified)),
         ("scopes".to_owned(), scopes),

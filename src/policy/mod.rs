@@ -24,6 +24,7 @@ pub mod entities;
 mod explain;
 mod groups;
 pub mod outline;
+mod powers;
 #[cfg(test)]
 mod properties;
 mod rule_set;
@@ -35,7 +36,8 @@ mod warnings;
 pub use action::Action;
 pub use capabilities::{Can, Capabilities, Capability, Deciding, Who};
 pub use decision::{
-    DecidedAt, Decision, Expensive, Memo, Query, Verdict, decide, decide_and_explain, decide_quickly, only_principal,
+    DecidedAt, Decision, Expensive, Memo, Query, Verdict, decide, decide_and_explain, decide_quickly, needs_resource,
+    only_principal,
 };
 pub use explain::{Clause, Effort, Explanation};
 pub use warnings::RuleWarning;

@@ -37,8 +37,68 @@ pub struct Slice {
 /// Levels of rules, sliced by action: for each action its levels, from the highest down, without the empty ones.
 pub struct RuleSet {
     slices: Vec<Vec<Slice>>,
-    needs_resource: Vec<bool>,
-    only_principal: Vec<bool>,
+    looks_at: Vec<ByBinding>,
+}
+
+/// What decisions on an action look at: those on API keys that are bound to a provider, and those on all others.
+#[derive(Clone, Copy)]
+struct ByBinding {
+    bound: LooksAt,
+    others: LooksAt,
+}
+
+/// What decisions look at.
+#[derive(Clone, Copy)]
+struct LooksAt {
+    /// Attributes or groups of the resource.
+    resource: bool,
+    /// Nothing but who acts.
+    only_principal: bool,
+}
+
+impl LooksAt {
+    const NOTHING: Self = Self {
+        resource: false,
+        only_principal: true,
+    };
+
+    const fn of(rule: &Rule) -> Self {
+        Self {
+            resource: rule.needs_resource,
+            only_principal: rule.only_principal,
+        }
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            resource: self.resource || other.resource,
+            only_principal: self.only_principal && other.only_principal,
+        }
+    }
+}
+
+impl ByBinding {
+    fn of<'a>(rules: impl Iterator<Item = &'a Rule>) -> Self {
+        let nothing = Self {
+            bound: LooksAt::NOTHING,
+            others: LooksAt::NOTHING,
+        };
+        rules.fold(nothing, |all, rule| Self {
+            bound: all.bound.and(LooksAt::of(rule)),
+            others: if rule.of_bound_keys {
+                all.others
+            } else {
+                all.others.and(LooksAt::of(rule))
+            },
+        })
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            bound: self.bound.and(other.bound),
+            others: self.others.and(other.others),
+        }
+    }
 }
 
 impl RuleSet {
@@ -51,18 +111,12 @@ impl RuleSet {
         let levels = levels.iter().map(Sorted::new).collect::<Result<Vec<_>, _>>()?;
         let of_action = |action: &Action| levels.iter().filter_map(|level| level.slice(*action)).collect();
         let slices: Vec<Vec<Slice>> = Action::ALL.iter().map(of_action).collect();
-        let any = |slices: &[Slice], what: fn(&OfName) -> bool| {
-            slices.iter().flat_map(|slice| &slice.named).any(|named| what(named))
+        let looks_at = |slices: &Vec<Slice>| {
+            let named = slices.iter().flat_map(|slice| &slice.named);
+            named.fold(ByBinding::of([].into_iter()), |all, named| all.and(named.looks_at))
         };
         Ok(Self {
-            needs_resource: slices
-                .iter()
-                .map(|slices| any(slices, |named| named.needs_resource))
-                .collect(),
-            only_principal: slices
-                .iter()
-                .map(|slices| !any(slices, |named| !named.only_principal))
-                .collect(),
+            looks_at: slices.iter().map(looks_at).collect(),
             slices,
         })
     }
@@ -74,16 +128,23 @@ impl RuleSet {
         &self.slices[action as usize]
     }
 
-    /// Whether nothing but the principal determines a decision on this action.
+    /// Whether nothing but the principal determines a decision on this action; of an API key that is bound to a provider,
+    /// or of another credential.
     #[must_use]
-    pub fn only_principal(&self, action: Action) -> bool {
-        self.only_principal[action as usize]
+    pub fn only_principal(&self, action: Action, bound: bool) -> bool {
+        self.looks_at(action, bound).only_principal
     }
 
-    /// Whether a decision on this action looks at attributes of the resource.
+    /// Whether a decision on this action looks at attributes of the resource; of an API key that is bound to a provider,
+    /// or of another credential.
     #[must_use]
-    pub fn needs_resource(&self, action: Action) -> bool {
-        self.needs_resource[action as usize]
+    pub fn needs_resource(&self, action: Action, bound: bool) -> bool {
+        self.looks_at(action, bound).resource
+    }
+
+    fn looks_at(&self, action: Action, bound: bool) -> LooksAt {
+        let looks_at = self.looks_at[action as usize];
+        if bound { looks_at.bound } else { looks_at.others }
     }
 }
 
@@ -154,16 +215,14 @@ struct OfName {
     rules: BTreeMap<PolicyId, Rule>,
     /// The same for Cedar.
     groups: Groups,
-    needs_resource: bool,
-    only_principal: bool,
+    looks_at: ByBinding,
 }
 
 impl OfName {
     fn new(rules: BTreeMap<PolicyId, Rule>) -> Result<Self, DuplicateRule> {
         Ok(Self {
             groups: Groups::new(rules.values())?,
-            needs_resource: rules.values().any(|rule| rule.needs_resource),
-            only_principal: rules.values().all(|rule| rule.only_principal),
+            looks_at: ByBinding::of(rules.values()),
             rules,
         })
     }

@@ -126,7 +126,7 @@ impl CheckedRule {
         if let Some(notice) = statement.annotation("notice") {
             Description::new(notice).map_err(|reason| RuleError::new(format!("@notice {reason}")))?;
         }
-        let outline = Outline::of(&statement, &own_text, warnings(&result, &own_text)).to_text();
+        let outline = Outline::of(&statement, &own_text, warnings(&statement, &result, &own_text)).to_text();
         Ok(Self {
             statement,
             text: own_text,
@@ -379,6 +379,7 @@ pub fn pieces(text: &str) -> Result<Vec<Range<usize>>, RuleError> {
 
 /// A rule that is in force, and what is said of it when it determines a decision.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something else of the rule")]
 pub struct Rule {
     /// The statement; its id is the rule's.
     pub statement: Arc<Policy>,
@@ -394,6 +395,8 @@ pub struct Rule {
     pub(super) needs_resource: bool,
     /// Whether the rule looks at nothing but who acts.
     pub(super) only_principal: bool,
+    /// Whether the rule, a built-in one, can apply only to API keys that are bound to a provider.
+    pub(super) of_bound_keys: bool,
 }
 
 impl Rule {
@@ -429,6 +432,7 @@ impl Rule {
     pub fn builtin(statement: &Policy) -> Self {
         Self {
             built_in: true,
+            of_bound_keys: statement.annotation("only") == Some("bound keys"),
             ..Self::candidate(
                 statement,
                 Weight::of(statement),
@@ -457,6 +461,7 @@ impl Rule {
             built_in: false,
             needs_resource: in_group || on_resource,
             only_principal: resource == ResourceConstraint::Any && !on_resource && !on_context,
+            of_bound_keys: false,
         }
     }
 }

@@ -145,7 +145,16 @@ mod tests {
         let result = VALIDATOR.validate(&policies, ValidationMode::Strict);
         let errors: Vec<_> = result.validation_errors().map(ToString::to_string).collect();
         assert_eq!(errors, Vec::<String>::new());
-        assert_eq!(policies.policies().count(), Scope::ALL.len() + 4);
+        let of_level = |level: &str| {
+            let rules = policies.policies();
+            rules.filter(|rule| rule.annotation("level") == Some(level)).count()
+        };
+        assert_eq!(of_level("scopes"), Scope::ALL.len());
+        assert_eq!(of_level("guard") + of_level("scopes"), policies.policies().count());
+        for rule in policies.policies() {
+            let only = rule.annotation("only");
+            assert!(only.is_none_or(|only| only == "bound keys"), "{rule}");
+        }
     }
 
     #[test]

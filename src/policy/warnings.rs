@@ -1,22 +1,23 @@
-//! What Cedar warns of in a rule that it takes: that it can never apply, or that it reads otherwise than it is written.
+//! What may be wrong with a rule, though it is one. Cedar warns of rules that can never apply, or that read otherwise than
+//! they are written; we, of rules that reach further than their author may have meant ([`super::powers`]).
 
-use cedar_policy::ValidationResult;
+use cedar_policy::{Policy, ValidationResult};
 use serde::{Deserialize, Serialize};
 
-use super::rules::position;
+use super::{powers, rules::position};
 
 /// What may be wrong with a rule, though it is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleWarning {
-    /// What, in Cedar's words.
+    /// What, in Cedar's words where it is Cedar that warns.
     pub message: String,
-    /// Where: line and column from 1, in characters.
+    /// Where: line and column from 1, in characters. None where it is the rule as a whole.
     pub position: Option<(usize, usize)>,
 }
 
-/// What Cedar warned of when it checked a rule that was parsed from a text.
+/// What may be wrong with a rule that was parsed from a text.
 #[must_use]
-pub(super) fn warnings(result: &ValidationResult, text: &str) -> Vec<RuleWarning> {
+pub(super) fn warnings(rule: &Policy, result: &ValidationResult, text: &str) -> Vec<RuleWarning> {
     let warnings = result.validation_warnings().map(|warning| {
         let diagnostic: &dyn miette::Diagnostic = warning;
         let offset = diagnostic
@@ -33,5 +34,10 @@ pub(super) fn warnings(result: &ValidationResult, text: &str) -> Vec<RuleWarning
             position: offset.map(|offset| position(text, offset)),
         }
     });
-    warnings.collect()
+    let of_whole = [powers::opened(rule, text), powers::trusted_name(rule)];
+    let of_whole = of_whole.into_iter().flatten().map(|message| RuleWarning {
+        message,
+        position: None,
+    });
+    warnings.chain(of_whole).collect()
 }

@@ -89,6 +89,12 @@ impl<T> Applied<T> {
         &self.done
     }
 
+    /// Whether nothing had to be changed.
+    #[must_use]
+    pub const fn is_unchanged(&self) -> bool {
+        self.record.is_none()
+    }
+
     /// The same change with something else for the caller.
     ///
     /// # Errors

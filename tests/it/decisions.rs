@@ -369,7 +369,9 @@ async fn a_forbid_of_another_tenant_has_no_effect(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let user = acme.user().await;
 
-    other.policy(1000, "forbid(principal, action, resource);").await;
+    let everything = json!({ "name": "Closed", "cedar_policy_set": "forbid(principal, action, resource);" });
+    // It leaves nobody who could take it back.
+    other.post("/v1/policies?force=true").json(everything).await.expect(201);
 
     assert_eq!(read_user(&acme, user).await, 200);
     other.get("/v1/users").await.refused(403, "forbidden");

@@ -19,6 +19,8 @@
 //! `cargo test --test it attacks:: -- --test-threads 1 --nocapture`.
 
 mod connections;
+mod knowledge;
+mod rights;
 mod rules;
 mod strange_tokens;
 mod suspension;

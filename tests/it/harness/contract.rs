@@ -167,6 +167,7 @@ const EVALUATION: Shape = &[
     ("reason", Text),
     ("notices", Texts),
     ("explanations", Each(EXPLANATION)),
+    ("facts_withheld", Texts),
 ];
 
 const EXPLANATION: Shape = &[
@@ -231,6 +232,7 @@ const PREVIEW: Shape = &[
     ("examined", Number),
     ("changed", Number),
     ("undecidable", Number),
+    ("withheld", Number),
     ("complete", Flag),
     (
         "decisions",
