@@ -12,7 +12,8 @@ pub struct Model {
     pub id: Uuid,
     /// As it was given.
     pub email: String,
-    /// The address in lower case; unique in the tenant, because addresses that differ in case reach one person.
+    /// The address in lower case, with its domain in ASCII form (IDNA); unique in the tenant, because addresses that differ only
+    /// in these reach one person.
     pub email_key: String,
     pub name: String,
     /// An array of strings.

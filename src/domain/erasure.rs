@@ -19,6 +19,7 @@ use sea_orm::{
     IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
     sea_query::{Expr, ExprTrait as _, Query},
 };
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
@@ -188,7 +189,7 @@ impl Change for EraseTraces {
 /// Why they are not erased.
 pub async fn erase(store: &Store, permit: Permit, user: UserId, expected: Expected) -> Result<(), UserRefusal> {
     let store = store.clone();
-    let erasing = tokio::spawn(async move {
+    let erasing = async move {
         let mut expected = expected;
         loop {
             let change = DeleteUser {
@@ -203,8 +204,8 @@ pub async fn erase(store: &Store, permit: Permit, user: UserId, expected: Expect
                 return Ok(());
             }
         }
-    });
-    let ended = erasing.await;
+    };
+    let ended = tokio::spawn(erasing.in_current_span()).await;
     ended.unwrap_or_else(|_| Err(StoreError::Unavailable("the erasure was given up".into()).into()))
 }
 

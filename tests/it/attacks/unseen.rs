@@ -398,7 +398,8 @@ async fn somebody_with_a_past(acme: &Caller) -> String {
 }
 
 async fn an_erased_user_is_in_no_byte_of_the_store(shared: Aka) {
-    let aka = Aka::alone(shared.store()).await;
+    let settings = [("AKA_LOG", "info,aka=trace,sqlx=debug,sea_orm=debug")];
+    let aka = Aka::alone_with(shared.store(), &settings).await;
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let theirs = somebody_with_a_past(&acme).await;
     let decisions = async || acme.get("/v1/decisions").await.expect(200).text();
