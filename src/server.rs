@@ -232,7 +232,7 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
             %id,
             %method,
             path = %path_in_logs(&path),
-            operation = self.document.operation(&method, &path),
+            operation = self.document.operation(&method, &path).map(|operation| operation.id.as_str()),
             tenant = field::Empty,
             actor = field::Empty,
             code = field::Empty,
@@ -320,7 +320,7 @@ impl<E> Surrounded<E> {
                 allowed: self.document.methods(path),
             }
         } else if error.is::<ParsePathError>() {
-            Error::field(In::Path, "", "is not UTF-8, once its percent-encoding is undone")
+            Error::field(In::Path, "", "is not UTF-8 after percent-decoding")
         } else {
             Error::Internal {
                 reason: error.to_string(),

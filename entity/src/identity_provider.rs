@@ -11,6 +11,8 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub name: String,
+    /// The name in lower case; unique in the tenant, because people tell providers apart by their names.
+    pub name_key: String,
     pub provider_type: ProviderType,
     /// What may be shown of the configuration.
     #[sea_orm(column_type = "JsonBinary")]

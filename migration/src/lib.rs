@@ -8,6 +8,7 @@ mod m20261125_000002_policies_version;
 mod m20261125_000003_token_issuers;
 mod m20261125_000005_decisions_by_request;
 mod m20261125_000006_secrets_and_erasure;
+mod m20261125_000007_provider_names;
 mod m20261125_000013_barred_accounts;
 
 /// Knows every step, in order.
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000003_token_issuers::Migration),
             Box::new(m20261125_000005_decisions_by_request::Migration),
             Box::new(m20261125_000006_secrets_and_erasure::Migration),
+            Box::new(m20261125_000007_provider_names::Migration),
             Box::new(m20261125_000013_barred_accounts::Migration),
         ]
     }

@@ -281,7 +281,7 @@ impl ApiKeysApi {
     ) -> Result<Tagged<ApiKey>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetApiKey, On::ApiKey(id.0)).await?;
         let key = api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
-        let key = ApiKey::from(key.ok_or(Error::not_found("api_key"))?);
+        let key = ApiKey::from(key.ok_or_else(|| Error::no_such("api_key", id.0))?);
         let etag = of_representation(&key);
         Ok(Tagged::Done(Answer(key), etag))
     }

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use aka_entity::identity;
 use poem::{IntoResponse, Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -18,15 +17,17 @@ use super::{
     App,
     error::{Error, In},
     idempotency::{IdempotencyKey, Once, Unwritten, write_down},
+    params::check_query,
 };
 use crate::{
     domain::{
+        api_keys,
         caller::{self, Circumstances, On, Permit, Refusal},
         erasure,
         idempotency::{self, NotNow},
         ids::{IdentityProviderId, TenantId, UserId},
         jwks_client::Addresses,
-        linking::{self, Lookup, OfUser},
+        linking::{self, Found, Lookup, OfUser},
         lockout::{self, Checked, Guarded, PolicyChange},
         policies::PolicyRefusal,
         revision::Expected,
@@ -81,12 +82,7 @@ impl<'a> Caller<'a> {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn identities_of(
-        &self,
-        user: UserId,
-        after: Option<Uuid>,
-        limit: u64,
-    ) -> Result<Vec<identity::Model>, StoreError> {
+    pub async fn identities_of(&self, user: UserId, after: Option<Uuid>, limit: u64) -> Result<Vec<Found>, StoreError> {
         let tenant = self.tenant_id();
         if let Some(provider) = self.bound_to() {
             return linking::list_at(self.store(), tenant, user, provider, after, limit).await;
@@ -111,7 +107,7 @@ impl<'a> Caller<'a> {
         &self,
         identity_provider_id: IdentityProviderId,
         external_id: ExternalId,
-    ) -> Result<Option<identity::Model>, StoreError> {
+    ) -> Result<Option<Found>, StoreError> {
         let tenant = self.tenant_id();
         self.app
             .lookups
@@ -387,6 +383,7 @@ impl<'a> Caller<'a> {
             if tenant(request)? != caller.tenant_id() {
                 return Err(Error::TenantMismatch);
             }
+            check_query(request)?;
             return Ok(Self {
                 app,
                 who: caller,
@@ -403,6 +400,7 @@ impl<'a> Caller<'a> {
             .authenticate(&app.store, &app.tenants, tenant, &token)
             .await?;
         log(&caller);
+        check_query(request)?;
         Ok(Self {
             app,
             who: caller,
@@ -434,11 +432,11 @@ fn header<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, &'sta
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err("is there twice");
+        return Err("appears more than once");
     }
     match value.to_str() {
         Ok(text) => Ok(Some(text.trim())),
-        Err(_) => Err("has characters other than visible ASCII"),
+        Err(_) => Err("has characters other than visible ASCII characters"),
     }
 }
 
@@ -446,7 +444,7 @@ fn header<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, &'sta
 fn credential<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, Error> {
     header(request, name).map_err(|reason| Error::Unauthenticated {
         reason: "malformed_credential",
-        message: format!("The header {name} {reason}. Send one credential, once."),
+        message: format!("The header {name} {reason}. Send one credential, and only once."),
     })
 }
 
@@ -456,17 +454,26 @@ fn bearer(request: &Request) -> Result<Option<&str>, Error> {
         return Ok(None);
     };
     match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(Some(token.trim())),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => {
+            let token = token.trim();
+            if token.starts_with(api_keys::PREFIX) {
+                return Err(Error::Unauthenticated {
+                    reason: "invalid_token",
+                    message: "The bearer token looks like an API key. Send API keys in the header X-API-Key.".into(),
+                });
+            }
+            Ok(Some(token))
+        }
         _ => Err(Error::Unauthenticated {
             reason: "unknown_scheme",
-            message: "The header Authorization must be `Bearer` and a token.".into(),
+            message: "The header Authorization must be `Bearer` followed by a token.".into(),
         }),
     }
 }
 
 fn tenant(request: &Request) -> Result<TenantId, Error> {
     let value = header(request, TENANT).map_err(|reason| Error::field(In::Header, TENANT, reason))?;
-    let value = value.ok_or_else(|| Error::field(In::Header, TENANT, "is missing; it is the id of the tenant"))?;
+    let value = value.ok_or_else(|| Error::field(In::Header, TENANT, "is missing; send the id of the tenant"))?;
     value
         .parse()
         .map_err(|reason: String| Error::field(In::Header, TENANT, reason))

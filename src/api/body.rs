@@ -1,7 +1,7 @@
 //! JSON in and JSON out.
 //!
 //! A body is read with a limit, and strictly: an unknown or doubled field, or a number where a text belongs, is an
-//! error that names the field. The types say what is read (serde) and what the document tells (poem-openapi); the
+//! error that names the field, beside all other mistakes of the body. The types say what is read (serde) and what the document tells (poem-openapi); the
 //! tests of the document hold the two together.
 
 use std::time::Duration;
@@ -21,9 +21,10 @@ use serde::{
     Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+use serde_json::{Map, Value};
 
 use super::{
-    error::{Error, In},
+    error::{Error, In, Mistake},
     idempotency::Reading,
 };
 
@@ -33,6 +34,11 @@ pub const JSON: &str = "application/json";
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The same where the body is a set of policies.
 pub const MAX_POLICY_BODY_BYTES: usize = 1024 * 1024;
+
+/// Mistakes that are listed beside the first: enough for every body that a person would write.
+const MAX_LISTED: usize = 50;
+/// What is wrong with a field that is not there.
+const MISSING: &str = "is missing";
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,7 +94,7 @@ impl<T: Type + DeserializeOwned, const MAX: usize> ParsePayload for Body<T, MAX>
 }
 
 /// Reads JSON.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+fn parse<T: Type + DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     if bytes.is_empty() {
         return Err(Error::MalformedJson {
             reason: "it is empty".into(),
@@ -105,28 +111,112 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         });
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        let cause = error.into_inner();
-        match malformed() {
-            Some(error) => Error::MalformedJson {
-                reason: error.to_string(),
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| match malformed() {
+        Some(error) => Error::MalformedJson {
+            reason: error.to_string(),
+        },
+        None => match mistake(error) {
+            Ok(first) => Error::InvalidInput {
+                others: others::<T>(bytes, &first),
+                first,
             },
-            None if cause.is_data() => {
-                let (field, reason) = describe(path, &cause);
-                Error::field(In::Body, field, reason)
-            }
-            // Where a name is something else than a text, serde_json says that of it, and means the type.
-            None if cause.to_string().starts_with("expected value") => Error::field(In::Body, path, "must be a string"),
-            None => Error::MalformedJson {
+            Err(cause) => Error::MalformedJson {
                 reason: cause.to_string(),
             },
-        }
+        },
     })?;
     json.end().map_err(|error| Error::MalformedJson {
         reason: error.to_string(),
     })?;
     Ok(value)
+}
+
+/// What an error of serde says about a field. One that says nothing about any comes back.
+fn mistake(error: serde_path_to_error::Error<serde_json::Error>) -> Result<Mistake, serde_json::Error> {
+    let path = error.path().to_string();
+    let cause = error.into_inner();
+    if cause.is_data() {
+        let (field, reason) = describe(path, &cause);
+        Ok(Mistake::new(In::Body, field, reason))
+    } else if cause.to_string().starts_with("expected value") {
+        // Where a name is something else than a text, serde_json says that of it, and means the type.
+        Ok(Mistake::new(In::Body, path, "must be a string"))
+    } else {
+        Err(cause)
+    }
+}
+
+/// The mistakes of a body beside the first, at which serde stops: each field is read once more by itself, and each item
+/// of a list.
+fn others<T: Type + DeserializeOwned>(bytes: &[u8], first: &Mistake) -> Vec<Mistake> {
+    let Ok(Value::Object(members)) = serde_json::from_slice(bytes) else {
+        return Vec::new();
+    };
+    let mut found: Vec<Mistake> = Vec::new();
+    let mut list = |mistake: Mistake| {
+        // A field that is wrong in two ways is listed once, and so is one that comes twice.
+        if mistake.field != first.field && found.iter().all(|other| other.field != mistake.field) {
+            found.push(mistake);
+        }
+        found.len() < MAX_LISTED
+    };
+    for field in required::<T>() {
+        if !members.contains_key(field) && !list(Mistake::new(In::Body, field, MISSING)) {
+            return found;
+        }
+    }
+    for (name, value) in members {
+        let mistakes = match value {
+            Value::Array(items) if !items.is_empty() => mistakes_in_items::<T>(&name, items),
+            value => mistake_in::<T>(&name, value).into_iter().collect(),
+        };
+        for mistake in mistakes {
+            if !list(mistake) {
+                return found;
+            }
+        }
+    }
+    found
+}
+
+/// What is wrong with a field, whatever else the body has.
+fn mistake_in<T: DeserializeOwned>(name: &str, value: Value) -> Option<Mistake> {
+    let alone = Value::Object(Map::from_iter([(name.to_owned(), value)]));
+    let error = serde_path_to_error::deserialize::<_, T>(alone).err()?;
+    // That other fields are missing is no surprise.
+    mistake(error).ok().filter(|mistake| {
+        let rest = mistake.field.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    })
+}
+
+/// What is wrong with the items of a field, up to as many as are listed.
+fn mistakes_in_items<T: DeserializeOwned>(name: &str, items: Vec<Value>) -> Vec<Mistake> {
+    let of_item = |(place, item): (usize, Value)| {
+        let mut mistake = mistake_in::<T>(name, Value::Array(vec![item]))?;
+        if let Some(rest) = mistake.field.strip_prefix(&format!("{name}[0]")) {
+            mistake.field = format!("{name}[{place}]{rest}");
+        }
+        Some(mistake)
+    };
+    items
+        .into_iter()
+        .enumerate()
+        .filter_map(of_item)
+        .take(MAX_LISTED)
+        .collect()
+}
+
+/// The fields that a body must have.
+fn required<T: Type>() -> Vec<&'static str> {
+    let mut registry = Registry::new();
+    T::register(&mut registry);
+    let name = T::name();
+    registry
+        .schemas
+        .get(&*name)
+        .map(|schema| schema.required.clone())
+        .unwrap_or_default()
 }
 
 /// The field that is wrong, and what is wrong with it, from serde's words.
@@ -142,7 +232,7 @@ fn describe(path: String, cause: &serde_json::Error) -> (String, String) {
         })
     };
     if let Some(field) = named("missing field `") {
-        return (field, "is missing".into());
+        return (field, MISSING.into());
     }
     if let Some((_, known)) = text
         .split_once(", expected ")
@@ -158,7 +248,7 @@ fn describe(path: String, cause: &serde_json::Error) -> (String, String) {
         return (field, format!("is not known; expected {known}"));
     }
     if let Some(field) = named("duplicate field `") {
-        return (field, "is there twice".into());
+        return (field, "appears more than once".into());
     }
     let field = if path == "." { String::new() } else { path };
     if let Some((found, expected)) = text
@@ -199,6 +289,7 @@ impl<'a, T: Type + DeserializeOwned, const MAX: usize> ApiExtractor<'a> for Body
         match request.content_type() {
             Some(found) if Self::check_content_type(found) => <Self as ParsePayload>::from_request(request, body).await,
             found => {
+                let found = found.filter(|found| !found.trim().is_empty());
                 let found = found.map(|found| found.chars().take(100).collect());
                 Err(Error::UnsupportedMediaType { found }.into())
             }

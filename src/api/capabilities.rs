@@ -185,7 +185,7 @@ impl CapabilitiesApi {
     ) -> Result<Answer<ApiKeyCapabilities>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetApiKeyCapabilities, On::ApiKey(id.0)).await?;
         let key = api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
-        let key = key.ok_or(Error::not_found("api_key"))?;
+        let key = key.ok_or_else(|| Error::no_such("api_key", id.0))?;
         let now = clock::now();
         let reason = match (key.revoked_at, key.expires_at) {
             (Some(at), _) => Some(format!("The key was revoked at {}.", Timestamp(at))),

@@ -236,7 +236,7 @@ impl DecisionLogApi {
     ) -> Result<Answer<RecordedDecision>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetDecision, On::Tenant).await?;
         let decision = decision_log::find(caller.store(), caller.tenant_id(), id.0).await?;
-        let decision = decision.ok_or(Error::not_found("decision"))?;
+        let decision = decision.ok_or_else(|| Error::no_such("decision", id.0))?;
         Ok(Answer(decision.into()))
     }
 }

@@ -42,9 +42,6 @@ key, it is answered as it was the first time, and nothing is changed twice. `PUT
 
 **Success** is answered when the change is durable, together with its entry in the audit log and its event.";
 
-/// How UUIDs are written (RFC 9562 §4).
-const UUID: &str = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
-
 /// The operations, as poem serves them.
 #[must_use]
 pub fn service() -> OpenApiService<impl OpenApi, ()> {
@@ -75,6 +72,7 @@ pub struct Document {
     yaml: Page,
     swagger_ui: Tool,
     redoc: Tool,
+    /// The paths, those without parameters first.
     routes: Vec<PathItem>,
 }
 
@@ -131,20 +129,20 @@ impl Document {
         &self.redoc
     }
 
-    /// The methods that a path knows; of a page beside the document, those of a page.
+    /// The methods that a path supports; of a page beside the document, those of a page.
     #[must_use]
     pub fn methods(&self, path: &str) -> Vec<String> {
         let of_pages = || ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec();
         self.path_item(path).map_or_else(of_pages, |item| item.methods.clone())
     }
 
-    /// The id of the operation that a request asks for.
+    /// The operation that a request asks for.
     #[must_use]
-    pub fn operation(&self, method: &Method, path: &str) -> Option<&str> {
+    pub fn operation(&self, method: &Method, path: &str) -> Option<&Operation> {
+        // HEAD is answered like GET.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let operations = &self.path_item(path)?.operations;
-        let operation = operations.iter().find(|(known, _)| known == method.as_str());
-        operation.map(|(_, id)| id.as_str())
+        operations.iter().find(|operation| operation.method == method.as_str())
     }
 
     fn path_item(&self, path: &str) -> Option<&PathItem> {
@@ -152,12 +150,34 @@ impl Document {
     }
 }
 
+/// What the document says of an operation.
+pub struct Operation {
+    method: String,
+    /// Its id.
+    pub id: String,
+    /// The names of its query parameters.
+    pub query_parameters: Vec<String>,
+}
+
+impl Operation {
+    fn new(method: &str, operation: &Value) -> Option<Self> {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let in_query = parameters.filter(|parameter| parameter["in"] == "query");
+        Some(Self {
+            method: method.to_uppercase(),
+            id: operation["operationId"].as_str()?.to_owned(),
+            query_parameters: in_query
+                .filter_map(|parameter| parameter["name"].as_str().map(str::to_owned))
+                .collect(),
+        })
+    }
+}
+
 /// What the document says of a path.
 struct PathItem {
     segments: Vec<String>,
-    /// The method and the id of each operation.
-    operations: Vec<(String, String)>,
-    /// The methods that it knows, those beside its operations included.
+    operations: Vec<Operation>,
+    /// The methods that it supports, those beside its operations included.
     methods: Vec<String>,
 }
 
@@ -217,12 +237,10 @@ fn in_script(document: &str) -> String {
 fn routes(document: &Value) -> Vec<PathItem> {
     let mut routes: Vec<_> = members(&document["paths"])
         .map(|(path, item)| {
-            let operations: Vec<(String, String)> = members(item)
-                .filter_map(|(method, operation)| {
-                    Some((method.to_uppercase(), operation["operationId"].as_str()?.to_owned()))
-                })
+            let operations: Vec<Operation> = members(item)
+                .filter_map(|(method, operation)| Operation::new(method, operation))
                 .collect();
-            let mut methods: Vec<String> = operations.iter().map(|(method, _)| method.clone()).collect();
+            let mut methods: Vec<String> = operations.iter().map(|operation| operation.method.clone()).collect();
             if methods.iter().any(|method| method == "GET") {
                 methods.push("HEAD".into());
             }
@@ -273,7 +291,7 @@ fn complete(document: &mut Value) {
     for (name, schema) in members_mut(&mut document["components"]["schemas"]) {
         if requests.contains(name) {
             schema["additionalProperties"] = json!(false);
-        } else if schema["type"] == "object" && name != "ApiError" {
+        } else if schema["type"] == "object" && !["ApiError", "ErrorDetails"].contains(&name.as_str()) {
             // An answer has all its members, those without a value as null.
             schema["required"] = members(&schema["properties"]).map(|(name, _)| name.as_str()).collect();
         }
@@ -288,6 +306,10 @@ fn complete(document: &mut Value) {
         .map(|(name, schema)| (format!("#/components/schemas/{name}"), schema["type"].clone()))
         .collect();
     type_nullables(&mut document["components"]["schemas"], &types);
+    // What it is stands in the schema itself; a description beside a reference would take `allOf`, which some generators
+    // make another type of.
+    document["components"]["schemas"]["ApiError"]["properties"]["details"] =
+        json!({ "$ref": "#/components/schemas/ErrorDetails" });
     let mut shared = Map::new();
     for (path, item) in members_mut(&mut document["paths"]) {
         for (method, operation) in members_mut(item) {
@@ -299,10 +321,6 @@ fn complete(document: &mut Value) {
             }
             let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
-                if parameter["in"] == "header" && parameter["schema"]["format"] == "uuid" {
-                    // Generators make a type of the format, of which some cannot make a header again.
-                    parameter["schema"] = json!({ "type": "string", "pattern": UUID });
-                }
                 let name = parameter["name"].as_str().unwrap_or_default();
                 if let Some(example) = examples::of_parameter(path, name) {
                     parameter["example"] = example;
@@ -321,6 +339,8 @@ fn complete(document: &mut Value) {
                 operation["security"] = json!([]);
             }
             let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+            // It is the path that answers it, whichever operation was meant.
+            operation["responses"]["405"] = method_not_allowed();
             for (status, response) in members_mut(&mut operation["responses"]) {
                 complete_response(&id, status, response);
                 share(&mut shared, status, response);
@@ -381,6 +401,7 @@ fn share(shared: &mut Map<String, Value>, status: &str, response: &mut Value) {
         "400" => "InvalidInput",
         "401" => "Unauthenticated",
         "403" => "Forbidden",
+        "405" => "MethodNotAllowed",
         "408" => "RequestTimeout",
         "413" => "PayloadTooLarge",
         "415" => "UnsupportedMediaType",
@@ -416,6 +437,7 @@ fn complete_response(operation: &str, status: &str, response: &mut Value) {
     }
     match status {
         "401" => response["headers"]["WWW-Authenticate"] = header("WWW-Authenticate"),
+        "405" => response["headers"]["Allow"] = header("Allow"),
         "429" | "503" => response["headers"]["Retry-After"] = header("Retry-After"),
         _ => {}
     }
@@ -432,6 +454,14 @@ fn complete_response(operation: &str, status: &str, response: &mut Value) {
     if let Some(example) = of_success().or_else(|| examples::of_error(operation, status)) {
         response["content"]["application/json"]["example"] = example;
     }
+}
+
+fn method_not_allowed() -> Value {
+    json!({
+        "description": "The path does not support the method of the request; the header `Allow` lists those that it \
+            supports. Code: `method_not_allowed`.",
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/ApiError" } } },
+    })
 }
 
 /// The parameter `If-None-Match`.
@@ -471,9 +501,9 @@ fn conflicts_of(operation: &str) -> &'static [ErrorCode] {
             ErrorCode::IdentityProviderDisabled,
             ErrorCode::UserSuspended,
         ],
-        "createUser" => &[ErrorCode::UserAlreadyExists],
-        "createTenant" => &[ErrorCode::TenantAlreadyExists],
+        "createUser" | "updateUser" => &[ErrorCode::UserAlreadyExists],
         "createIdentityProvider" | "updateIdentityProvider" => &[ErrorCode::IdentityProviderAlreadyExists],
+        "createTenant" => &[ErrorCode::TenantAlreadyExists],
         "deleteIdentityProvider" => &[ErrorCode::IdentityProviderInUse],
         "rotateApiKey" => &[ErrorCode::ApiKeyEnded, ErrorCode::ApiKeyRotated],
         "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule" => {
@@ -488,8 +518,8 @@ fn conflicts_of(operation: &str) -> &'static [ErrorCode] {
 fn headers() -> Value {
     json!({
         "X-Request-ID": {
-            "description": "The id of the request, for finding it in logs: that of the request's own X-Request-ID where \
-                it is sane (1 to 64 of `A-Z a-z 0-9 - _ . :`), else a new UUID.",
+            "description": "The id of the request, for finding it in logs: that of the request's own X-Request-ID if \
+                valid (1 to 64 of `A-Z a-z 0-9 - _ . :`), else a new UUID.",
             "required": true,
             "schema": { "type": "string" },
             "example": "0198c5a0-7c3b-7e21-9d55-0c4f8b1a2d3e",
@@ -506,6 +536,12 @@ fn headers() -> Value {
             "required": true,
             "schema": { "type": "string" },
             "example": "ApiKey realm=\"aka\", header=\"X-API-Key\"",
+        },
+        "Allow": {
+            "description": "The methods that the path supports (RFC 9110 §10.2.1).",
+            "required": true,
+            "schema": { "type": "string" },
+            "example": "GET, POST, HEAD, OPTIONS",
         },
         "Retry-After": {
             "description": "After how many seconds the request may be sent again (RFC 9110 §10.2.3).",

@@ -11,8 +11,14 @@ use poem_openapi::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use super::{body::JSON, error_code::ErrorCode, policy_evaluation::RuleExplanation};
+use super::{
+    body::JSON,
+    error_code::ErrorCode,
+    error_details::{ErrorDetails, InputError},
+    policy_evaluation::RuleExplanation,
+};
 use crate::{
     clock::Timestamp,
     domain::scopes::Scope,
@@ -20,6 +26,7 @@ use crate::{
         api_keys::{ApiKeyRefusal, KeyRefusal},
         caller,
         identity_providers::IdentityProviderRefusal,
+        ids::{IdentityProviderId, UserId},
         lockout::LockedOut,
         policies::PolicyRefusal,
         preview::PreviewRefusal,
@@ -41,11 +48,10 @@ pub struct ErrorBody {
     pub code: ErrorCode,
     /// What went wrong, for a person: which thing, what was wrong with it, and what to do.
     pub message: String,
-    /// Context, for a program: `field`, `in` and `reason` for bad input, `resource` for what was not found, ids. Always
-    /// `documentation`: the path of the page at this server that explains the code.
+    /// The context, for a program: which field is wrong, what was not found, ids.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub details: Option<Details>,
-    /// What the policy rules that determined the decision have to say, where there are any.
+    pub details: Option<ErrorDetails>,
+    /// The notices of the policy rules that determined the decision, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notices: Option<Vec<String>>,
 }
@@ -106,6 +112,16 @@ pub enum In {
     Header,
 }
 
+impl From<&Mistake> for InputError {
+    fn from(mistake: &Mistake) -> Self {
+        Self {
+            field: mistake.field.clone(),
+            within: mistake.within.as_str().to_owned(),
+            reason: mistake.reason.clone(),
+        }
+    }
+}
+
 impl In {
     const fn as_str(self) -> &'static str {
         match self {
@@ -113,6 +129,40 @@ impl In {
             Self::Path => "path",
             Self::Query => "query",
             Self::Header => "header",
+        }
+    }
+}
+
+/// One mistake in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The field, parameter or header that is wrong. Empty if the body or path as a whole is.
+    pub field: String,
+    /// Where it is.
+    pub within: In,
+    /// What is wrong with it, as the end of a sentence that begins with its name.
+    pub reason: String,
+}
+
+impl Mistake {
+    /// A mistake in a field.
+    pub fn new(within: In, field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            within,
+            reason: reason.into(),
+        }
+    }
+
+    fn message(&self) -> String {
+        let Self { field, within, reason } = self;
+        match within {
+            In::Body if field.is_empty() => format!("The body {reason}."),
+            In::Body => format!("The field `{field}` {reason}."),
+            In::Path if field.is_empty() => format!("The path {reason}."),
+            In::Path => format!("The `{field}` in the path {reason}."),
+            In::Query => format!("The query parameter `{field}` {reason}."),
+            In::Header => format!("The header `{field}` {reason}."),
         }
     }
 }
@@ -125,9 +175,8 @@ pub enum Error {
         reason: String,
     },
     InvalidInput {
-        field: String,
-        within: In,
-        reason: String,
+        first: Mistake,
+        others: Vec<Mistake>,
     },
     InvalidRule {
         field: Cow<'static, str>,
@@ -148,6 +197,11 @@ pub enum Error {
     RouteNotFound,
     NotFound {
         resource: &'static str,
+        /// The id that was not found, where it is known.
+        id: Option<Uuid>,
+    },
+    AccountNotFound {
+        identity_provider: IdentityProviderId,
     },
     MethodNotAllowed {
         allowed: Vec<String>,
@@ -155,15 +209,25 @@ pub enum Error {
     IdentityAlreadyLinked {
         details: Map<String, Value>,
     },
-    IdentityProviderDisabled,
-    UserSuspended,
-    UserAlreadyExists,
-    TenantAlreadyExists,
-    /// Another provider of the tenant has the same value in a field that tells providers apart.
-    IdentityProviderAlreadyExists {
-        field: &'static str,
+    IdentityProviderDisabled {
+        id: IdentityProviderId,
     },
+    UserSuspended {
+        id: UserId,
+    },
+    UserAlreadyExists {
+        /// The existing user, if the caller may know.
+        id: Option<UserId>,
+    },
+    IdentityProviderAlreadyExists {
+        /// The field whose value is taken.
+        field: &'static str,
+        /// The existing provider, if the caller may know.
+        id: Option<IdentityProviderId>,
+    },
+    TenantAlreadyExists,
     IdentityProviderInUse {
+        id: IdentityProviderId,
         linked: u64,
     },
     ApiKeyEnded,
@@ -213,9 +277,24 @@ impl Error {
     /// An error for a field.
     pub fn field(within: In, field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::InvalidInput {
-            field: field.into(),
-            within,
-            reason: reason.into(),
+            first: Mistake::new(within, field, reason),
+            others: Vec::new(),
+        }
+    }
+
+    /// An error for all mistakes in a request, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// The mistakes.
+    pub fn of_mistakes(mistakes: Vec<Mistake>) -> Result<(), Self> {
+        let mut mistakes = mistakes.into_iter();
+        match mistakes.next() {
+            None => Ok(()),
+            Some(first) => Err(Self::InvalidInput {
+                first,
+                others: mistakes.collect(),
+            }),
         }
     }
 
@@ -245,7 +324,16 @@ impl Error {
     /// An error for something that the tenant does not have.
     #[must_use]
     pub const fn not_found(resource: &'static str) -> Self {
-        Self::NotFound { resource }
+        Self::NotFound { resource, id: None }
+    }
+
+    /// An error for an id that is not that of anything in the tenant.
+    #[must_use]
+    pub fn no_such(resource: &'static str, id: impl Into<Uuid>) -> Self {
+        Self::NotFound {
+            resource,
+            id: Some(id.into()),
+        }
     }
 
     /// The HTTP status.
@@ -258,14 +346,14 @@ impl Error {
             | Self::InvalidRule { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Self::TenantMismatch | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
-            Self::RouteNotFound | Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::RouteNotFound | Self::NotFound { .. } | Self::AccountNotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::IdentityAlreadyLinked { .. }
-            | Self::IdentityProviderDisabled
-            | Self::UserSuspended
-            | Self::UserAlreadyExists
-            | Self::TenantAlreadyExists
+            | Self::IdentityProviderDisabled { .. }
+            | Self::UserSuspended { .. }
+            | Self::UserAlreadyExists { .. }
             | Self::IdentityProviderAlreadyExists { .. }
+            | Self::TenantAlreadyExists
             | Self::IdentityProviderInUse { .. }
             | Self::ApiKeyEnded
             | Self::ApiKeyRotated
@@ -298,14 +386,14 @@ impl Error {
             Self::Unauthenticated { .. } => ErrorCode::Unauthenticated,
             Self::TenantMismatch => ErrorCode::TenantMismatch,
             Self::Forbidden { .. } => ErrorCode::Forbidden,
-            Self::RouteNotFound | Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::RouteNotFound | Self::NotFound { .. } | Self::AccountNotFound { .. } => ErrorCode::NotFound,
             Self::MethodNotAllowed { .. } => ErrorCode::MethodNotAllowed,
             Self::IdentityAlreadyLinked { .. } => ErrorCode::IdentityAlreadyLinked,
-            Self::IdentityProviderDisabled => ErrorCode::IdentityProviderDisabled,
-            Self::UserSuspended => ErrorCode::UserSuspended,
-            Self::UserAlreadyExists => ErrorCode::UserAlreadyExists,
-            Self::TenantAlreadyExists => ErrorCode::TenantAlreadyExists,
+            Self::IdentityProviderDisabled { .. } => ErrorCode::IdentityProviderDisabled,
+            Self::UserSuspended { .. } => ErrorCode::UserSuspended,
+            Self::UserAlreadyExists { .. } => ErrorCode::UserAlreadyExists,
             Self::IdentityProviderAlreadyExists { .. } => ErrorCode::IdentityProviderAlreadyExists,
+            Self::TenantAlreadyExists => ErrorCode::TenantAlreadyExists,
             Self::IdentityProviderInUse { .. } => ErrorCode::IdentityProviderInUse,
             Self::ApiKeyEnded => ErrorCode::ApiKeyEnded,
             Self::ApiKeyRotated => ErrorCode::ApiKeyRotated,
@@ -333,14 +421,11 @@ impl Error {
     #[expect(clippy::too_many_lines, reason = "a sentence for each cause")]
     fn message(&self) -> String {
         match self {
-            Self::MalformedJson { reason } => format!("The body is not JSON: {reason}."),
-            Self::InvalidInput { field, within, reason } => match within {
-                In::Body if field.is_empty() => format!("The body {reason}."),
-                In::Body => format!("The field `{field}` {reason}."),
-                In::Path if field.is_empty() => format!("The path {reason}."),
-                In::Path => format!("The `{field}` in the path {reason}."),
-                In::Query => format!("The query parameter `{field}` {reason}."),
-                In::Header => format!("The header `{field}` {reason}."),
+            Self::MalformedJson { reason } => format!("The body is not valid JSON: {reason}."),
+            Self::InvalidInput { first, others } => match others.len() {
+                0 => first.message(),
+                1 => format!("{} There is another mistake: see details.errors.", first.message()),
+                more => format!("{} There are {more} more mistakes: see details.errors.", first.message()),
             },
             Self::InvalidRule { error, .. } => {
                 let place = error
@@ -348,7 +433,7 @@ impl Error {
                     .map(|(line, column)| format!(" at line {line}, column {column}"));
                 let help = error.help.as_ref().map(|help| format!(" ({help})"));
                 format!(
-                    "The Cedar text is not a rule{}: {}{}.",
+                    "The Cedar text is not a valid rule{}: {}{}.",
                     place.unwrap_or_default(),
                     error.message,
                     help.unwrap_or_default()
@@ -356,8 +441,8 @@ impl Error {
             }
             Self::Unauthenticated { message, .. } => message.clone(),
             Self::TenantMismatch => {
-                "The credential belongs to another tenant than the one in X-Tenant-ID. Send the id \
-                of the credential's own tenant, or a credential of that tenant."
+                "The credential does not belong to the tenant in X-Tenant-ID. Send the id of the credential's own \
+                 tenant, or a credential of that tenant."
                     .into()
             }
             Self::Forbidden {
@@ -367,47 +452,64 @@ impl Error {
                 ..
             } => forbidden_message(*action, decision, *lacks),
             Self::RouteNotFound => "There is nothing at this path. The operations are listed at /docs.".into(),
-            Self::NotFound { resource } => format!(
-                "This tenant has no such {}. Check the id, and that X-Tenant-ID is the tenant that it belongs to.",
-                resource.replace('_', " ")
+            Self::NotFound { resource, id } => {
+                let with_id = id.map(|id| format!(" with the id {id}")).unwrap_or_default();
+                format!(
+                    "This tenant has no {}{with_id}. Check the id, and that X-Tenant-ID is the right tenant.",
+                    resource.replace('_', " ")
+                )
+            }
+            Self::AccountNotFound { identity_provider } => format!(
+                "No account with this external_id is known at the identity provider {identity_provider}. Check both, \
+                 and upper and lower case: external ids are compared exactly."
             ),
             Self::MethodNotAllowed { allowed } => {
                 format!(
-                    "This path does not know the method of the request. It knows {}.",
+                    "This path does not support the method of the request. Supported: {}.",
                     allowed.join(", ")
                 )
             }
-            Self::IdentityAlreadyLinked { .. } => "The account is linked to another user. An account belongs to one \
-                user at most: unlink it there first, if it really belongs to this one."
+            Self::IdentityAlreadyLinked { .. } => "The account is already linked to another user. An account can be \
+                linked to one user only. If it belongs to this user, unlink it from the other user first."
                 .into(),
-            Self::IdentityProviderDisabled => {
-                "The identity provider is disabled. Enable it before accounts at it are linked.".into()
+            Self::IdentityProviderDisabled { id } => {
+                format!("The identity provider {id} is disabled. Enable it before you link its accounts.")
             }
-            Self::UserSuspended => "The user is suspended. Make them active again before accounts are linked.".into(),
-            Self::UserAlreadyExists => "Another user of this tenant has this e-mail address (in whatever case).".into(),
-            Self::TenantAlreadyExists => "Another tenant has this slug. Choose another one.".into(),
-            Self::IdentityProviderAlreadyExists { field } => format!(
-                "Another identity provider of this tenant has the same `{field}`. Change that provider, or choose another \
-                 value."
-            ),
-            Self::IdentityProviderInUse { linked } => format!(
-                "The identity provider cannot be deleted: {linked} of its accounts are linked to users. Unlink them \
-                 first, or disable the provider."
-            ),
+            Self::UserSuspended { id } => {
+                format!("The user {id} is suspended. Reactivate the user before you link accounts.")
+            }
+            Self::UserAlreadyExists { id } => match id {
+                Some(id) => format!("The user {id} of this tenant already has this email address (ignoring case)."),
+                None => "Another user of this tenant already has this email address (ignoring case).".into(),
+            },
+            Self::IdentityProviderAlreadyExists { field, id } => {
+                let which = id.map_or_else(|| "Another identity provider".into(), |id| format!("The identity provider {id}"));
+                format!("{which} of this tenant already has the same `{field}`. Use that provider, or choose another value.")
+            }
+            Self::TenantAlreadyExists => "Another tenant already has this slug. Choose another one.".into(),
+            Self::IdentityProviderInUse { id, linked } => {
+                let accounts = if *linked == 1 {
+                    "1 of its accounts is linked to a user. Unlink it".to_owned()
+                } else {
+                    format!("{linked} of its accounts are linked to users. Unlink them")
+                };
+                format!("The identity provider {id} cannot be deleted: {accounts} first, or disable the provider.")
+            }
             Self::ApiKeyEnded => {
-                "The API key is revoked or expired, so that it cannot be rotated. Create a new one.".into()
+                "The API key cannot be rotated because it is revoked or expired. Create a new one.".into()
             }
             Self::ApiKeyRotated => {
-                "The API key has been rotated already, and ends soon. Rotate its successor, or create a new key.".into()
+                "The API key has already been rotated and will expire soon. Rotate its successor, or create a new key."
+                    .into()
             }
             Self::PreconditionFailed => {
-                "Somebody else has changed this since it was read with the ETag in If-Match. Read it \
-                again, and send the change with its ETag of now."
+                "The resource has changed since you read it: its ETag is no longer the one in If-Match. Read it again, \
+                 and send the change with its current ETag."
                     .into()
             }
             Self::IdempotencyKeyReused => {
-                "This Idempotency-Key was sent with another request within the last 24 hours. \
-                Send a new key with a new request, and the same one only with the same."
+                "This Idempotency-Key was used for a different request within the last 24 hours. Use a new key for each \
+                 new request, and repeat a key only with the same request."
                     .into()
             }
             Self::TooManyRules(Excess { what, max, found, .. }) => {
@@ -415,8 +517,8 @@ impl Error {
             }
             Self::PoliciesLocked(locked_out) => locked_out_message(locked_out),
             Self::BodyTimedOut => {
-                "The body did not arrive in time, or is shorter than its Content-Length says. Nothing \
-                was changed; send the request again."
+                "The body did not arrive in time, or is shorter than its Content-Length says. Nothing was changed; send \
+                 the request again."
                     .into()
             }
             Self::MalformedRequest => {
@@ -437,29 +539,30 @@ impl Error {
                 .into(),
             Self::PayloadTooLarge { max_bytes } => format!("The body is larger than {max_bytes} bytes."),
             Self::UnsupportedMediaType { found } => match found {
-                Some(found) => format!("The body is sent as {found}. Send it as application/json."),
+                Some(found) => {
+                    format!("The Content-Type of the body is {found}. Send the body as application/json.")
+                }
                 None => "The header Content-Type is missing. Send the body as application/json.".into(),
             },
-            Self::Unavailable { .. } => "The database cannot be used at the moment. Nothing is known to have been \
-                changed; the request may be sent again."
+            Self::Unavailable { .. } => "The database is unavailable at the moment. The change may or may not have been \
+                made; send the request again."
                 .into(),
             Self::TooManyRequests { limit } => {
                 format!(
                     "The tenant has reached its limit of {limit}. Try again in a second, with fewer requests at a time."
                 )
             }
-            Self::Overloaded => {
-                "The server is full: too many changes or expensive requests are waiting. Try again in a second.".into()
-            }
+            Self::Overloaded => "The server has too many requests waiting. Try again in a second.".into(),
             Self::IssuerUnavailable { .. } => {
-                "The keys of the token's issuer cannot be fetched at the moment, so that the token cannot be checked."
+                "The bearer token cannot be checked, because the keys of its issuer cannot be fetched at the moment. Try \
+                 again later."
                     .into()
             }
             Self::TimedOut => {
-                "The request took too long. It may or may not have been carried out; it may be sent again.".into()
+                "The request took too long. The change may or may not have been made; send the request again.".into()
             }
             Self::Internal { .. } => {
-                "The server has made a mistake. Tell its operator the X-Request-ID of this answer.".into()
+                "Internal server error. Send the X-Request-ID of this answer to the server's operator.".into()
             }
         }
     }
@@ -467,8 +570,14 @@ impl Error {
     fn details(&self) -> Map<String, Value> {
         let details = match self {
             Self::MalformedJson { reason } => json!({ "reason": reason }),
-            Self::InvalidInput { field, within, reason } => {
-                json!({ "field": field, "in": within.as_str(), "reason": reason })
+            Self::InvalidInput { first, others } => {
+                let errors: Vec<InputError> = std::iter::once(first).chain(others).map(InputError::from).collect();
+                json!({
+                    "field": first.field,
+                    "in": first.within.as_str(),
+                    "reason": first.reason,
+                    "errors": errors,
+                })
             }
             Self::InvalidRule { field, error } => json!({
                 "field": field,
@@ -486,11 +595,21 @@ impl Error {
                 may_evaluate,
             } => forbidden_details(*action, decision, *lacks, *may_evaluate),
             Self::RouteNotFound => json!({ "resource": "route" }),
-            Self::NotFound { resource } => json!({ "resource": resource }),
+            Self::NotFound { resource, id } => json!({ "resource": resource, "id": id }),
+            Self::AccountNotFound { identity_provider } => {
+                json!({ "resource": "identity", "identity_provider_id": identity_provider })
+            }
             Self::MethodNotAllowed { allowed } => json!({ "allowed": allowed }),
             Self::IdentityAlreadyLinked { details } => Value::Object(details.clone()),
-            Self::IdentityProviderAlreadyExists { field } => json!({ "field": field }),
-            Self::IdentityProviderInUse { linked } => json!({ "linked_identities": linked }),
+            Self::IdentityProviderDisabled { id } => json!({ "identity_provider_id": id }),
+            Self::UserSuspended { id } => json!({ "user_id": id }),
+            Self::UserAlreadyExists { id } => json!({ "user_id": id }),
+            Self::IdentityProviderAlreadyExists { field, id } => {
+                json!({ "field": field, "identity_provider_id": id })
+            }
+            Self::IdentityProviderInUse { id, linked } => {
+                json!({ "identity_provider_id": id, "linked_identities": linked })
+            }
             Self::TooManyRules(Excess { limit, max, found, .. }) => {
                 json!({ "limit": limit, "max": max, "found": found })
             }
@@ -504,7 +623,7 @@ impl Error {
             Self::PayloadTooLarge { max_bytes } | Self::HeadersTooLarge { max_bytes } => {
                 json!({ "max_bytes": max_bytes })
             }
-            Self::UnsupportedMediaType { found } => json!({ "found": found }),
+            Self::UnsupportedMediaType { found } => json!({ "content_type": found }),
             _ => Value::Null,
         };
         match details {
@@ -532,7 +651,7 @@ impl Error {
             code: self.code(),
             message: self.message(),
             notices: self.notices(),
-            details: Some(Details(details)),
+            details: Some(ErrorDetails(details)),
         }
     }
 }
@@ -564,14 +683,13 @@ fn forbidden_message(action: Action, decision: &Decision, lacks: Option<Scope>) 
             format!("A policy forbids {action} here: {}", notices.join(" "))
         }
         (Verdict::Error, _) => format!(
-            "Whether {action} is permitted could not be decided, because a rule of the tenant cannot be evaluated. Ask \
-             the tenant's administrator."
+            "{action} is refused, because a rule of the tenant cannot be evaluated. Ask the tenant's administrator."
         ),
         (_, Some(scope)) => format!(
-            "Nothing permits {action}: the credential lacks the scope {scope}, and no policy permits it. Use a \
-             credential that has the scope, or have a policy permit it."
+            "{action} is not permitted: the credential lacks the scope {scope}, and no policy permits it. Use a \
+             credential that has the scope, or add a policy that permits it."
         ),
-        (_, None) => format!("Nothing permits {action}: no policy does."),
+        (_, None) => format!("{action} is not permitted: no policy permits it."),
     }
 }
 
@@ -604,16 +722,16 @@ fn reduced(nearest: &Explanation) -> Option<String> {
     let looked_at = nearest.unsatisfied.iter().flat_map(|clause| &clause.values);
     let mut parts: Vec<String> = looked_at
         .map(|(path, _)| match path.split('.').collect::<Vec<_>>().as_slice() {
-            ["context", member, ..] => format!("`{member}` of the request"),
+            ["context", member, ..] => format!("`{member}` in the request"),
             ["resource", ..] => "the resource".to_owned(),
-            _ => "who asks".to_owned(),
+            _ => "the caller".to_owned(),
         })
         .collect();
     parts.sort();
     parts.dedup();
     (!parts.is_empty()).then(|| {
         format!(
-            "The rule that comes nearest would permit this, were it not for {}.",
+            "The nearest rule would permit this for another value of {}.",
             parts.join(", ")
         )
     })
@@ -661,9 +779,9 @@ impl IntoResponse for Error {
             _ => {}
         }
         match &self {
-            Self::Internal { reason } => tracing::error!(reason, "the request failed by a fault of the server"),
+            Self::Internal { reason } => tracing::error!(reason, "internal server error"),
             Self::Unavailable { reason } | Self::IssuerUnavailable { reason } => {
-                tracing::warn!(reason, "the request failed because something is away");
+                tracing::warn!(reason, "a service that the request needs is unavailable");
             }
             _ => {}
         }
@@ -707,10 +825,10 @@ impl From<KeyRefusal> for Error {
         let (reason, message) = match refusal {
             KeyRefusal::Malformed => (
                 "malformed_key",
-                "The API key in X-API-Key is not of the form of a key (aka_...). Check that it was copied whole."
+                "The API key in X-API-Key does not have the form of a key (aka_...). Check that it was copied completely."
                     .into(),
             ),
-            KeyRefusal::Unknown => ("unknown_key", "There is no API key like the one in X-API-Key.".into()),
+            KeyRefusal::Unknown => ("unknown_key", "The API key in X-API-Key does not exist. It may have been mistyped.".into()),
             KeyRefusal::Expired(at) => ("expired_key", ended("expired", at)),
             KeyRefusal::Revoked(at) => ("revoked_key", ended("was revoked", at)),
             KeyRefusal::Store(error) => return error.into(),
@@ -726,21 +844,24 @@ fn ended(how: &str, at: Timestamp) -> String {
 impl From<TokenRefusal> for Error {
     fn from(refusal: TokenRefusal) -> Self {
         let (reason, message) = match refusal {
-            TokenRefusal::Malformed(why) => ("invalid_token", format!("The bearer token is not accepted: {why}.")),
+            TokenRefusal::Malformed(why) => ("invalid_token", format!("The bearer token is not a valid JWT: {why}.")),
             TokenRefusal::UnknownIssuer => (
                 "unknown_issuer",
                 "No enabled identity provider of this tenant is configured as the issuer of the bearer token.".into(),
             ),
             TokenRefusal::BadSignature => (
                 "invalid_signature",
-                "The bearer token is not signed with a key of its issuer.".into(),
+                "The signature of the bearer token is not by a key of its issuer.".into(),
             ),
             TokenRefusal::Expired => ("expired_token", "The bearer token has expired. Get a new one.".into()),
             TokenRefusal::NotYetValid => ("token_not_yet_valid", "The bearer token is not valid yet.".into()),
-            TokenRefusal::WrongAudience => ("wrong_audience", "The bearer token is not for this server.".into()),
+            TokenRefusal::WrongAudience => (
+                "wrong_audience",
+                "The audience of the bearer token is not the one configured for its issuer.".into(),
+            ),
             TokenRefusal::UserSuspended => (
                 "user_suspended",
-                "The user to whom the bearer token's subject is linked is suspended.".into(),
+                "The user linked to the subject of the bearer token is suspended.".into(),
             ),
             TokenRefusal::Barred(reason) => {
                 let (reason, what) = match reason {
@@ -768,8 +889,8 @@ impl From<UserRefusal> for Error {
     fn from(refusal: UserRefusal) -> Self {
         match refusal {
             UserRefusal::Changed => Self::PreconditionFailed,
-            UserRefusal::NoUser => Self::not_found("user"),
-            UserRefusal::EmailTaken => Self::UserAlreadyExists,
+            UserRefusal::NoUser(id) => Self::no_such("user", id),
+            UserRefusal::EmailTaken => Self::UserAlreadyExists { id: None },
             UserRefusal::Store(error) => error.into(),
         }
     }
@@ -779,10 +900,17 @@ impl From<IdentityProviderRefusal> for Error {
     fn from(refusal: IdentityProviderRefusal) -> Self {
         match refusal {
             IdentityProviderRefusal::Changed => Self::PreconditionFailed,
-            IdentityProviderRefusal::NoIdentityProvider => Self::not_found("identity_provider"),
-            IdentityProviderRefusal::IssuerTaken => Self::IdentityProviderAlreadyExists { field: "config.issuer" },
+            IdentityProviderRefusal::NameTaken => Self::IdentityProviderAlreadyExists {
+                field: "name",
+                id: None,
+            },
+            IdentityProviderRefusal::NoIdentityProvider(id) => Self::no_such("identity_provider", id),
+            IdentityProviderRefusal::IssuerTaken => Self::IdentityProviderAlreadyExists {
+                field: "config.issuer",
+                id: None,
+            },
             IdentityProviderRefusal::Config((field, reason)) => Self::field(In::Body, field, reason),
-            IdentityProviderRefusal::InUse { linked } => Self::IdentityProviderInUse { linked },
+            IdentityProviderRefusal::InUse { id, linked } => Self::IdentityProviderInUse { id, linked },
             IdentityProviderRefusal::Store(error) => error.into(),
         }
     }
@@ -792,7 +920,7 @@ impl From<TenantRefusal> for Error {
     fn from(refusal: TenantRefusal) -> Self {
         match refusal {
             TenantRefusal::Changed => Self::PreconditionFailed,
-            TenantRefusal::NoTenant => Self::not_found("tenant"),
+            TenantRefusal::NoTenant(id) => Self::no_such("tenant", id),
             TenantRefusal::SlugTaken | TenantRefusal::MasterTaken => Self::TenantAlreadyExists,
             TenantRefusal::Store(error) => error.into(),
         }
@@ -802,9 +930,9 @@ impl From<TenantRefusal> for Error {
 impl From<ApiKeyRefusal> for Error {
     fn from(refusal: ApiKeyRefusal) -> Self {
         match refusal {
-            ApiKeyRefusal::NoKey => Self::not_found("api_key"),
-            ApiKeyRefusal::NoTenant => Self::not_found("tenant"),
-            ApiKeyRefusal::NoIdentityProvider => Self::not_found("identity_provider"),
+            ApiKeyRefusal::NoKey(id) => Self::no_such("api_key", id),
+            ApiKeyRefusal::NoTenant(id) => Self::no_such("tenant", id),
+            ApiKeyRefusal::NoIdentityProvider(id) => Self::no_such("identity_provider", id),
             ApiKeyRefusal::Ended => Self::ApiKeyEnded,
             ApiKeyRefusal::Rotated => Self::ApiKeyRotated,
             ApiKeyRefusal::Randomness => Self::Internal {
@@ -818,8 +946,11 @@ impl From<ApiKeyRefusal> for Error {
 impl From<PolicyRefusal> for Error {
     fn from(refusal: PolicyRefusal) -> Self {
         match refusal {
-            PolicyRefusal::NoPolicy => Self::not_found("policy"),
-            PolicyRefusal::NoRule => Self::not_found("policy_rule"),
+            PolicyRefusal::NoPolicy(id) => Self::NotFound {
+                resource: "policy",
+                id: id.map(Uuid::from),
+            },
+            PolicyRefusal::NoRule(id) => Self::no_such("policy_rule", id),
             PolicyRefusal::TooManyRules(excess) => Self::TooManyRules(excess),
             PolicyRefusal::Changed => Self::PreconditionFailed,
             PolicyRefusal::LocksOut(locked_out) => Self::PoliciesLocked(locked_out),
@@ -851,18 +982,18 @@ macro_rules! statuses {
 }
 
 statuses! {
-    E400 = 400, 0, "Invalid input. Codes: `invalid_input` (`details` has `field`, `in` and `reason`), and of a body `malformed_json` and, where it has Cedar text, `invalid_rule`.";
-    E401 = 401, 1, "Unauthenticated: no credential, or one that is not accepted. Code: `unauthenticated` (`details.reason` says why).";
-    E403 = 403, 2, "Forbidden. Codes: `tenant_mismatch` (the credential belongs to another tenant), `forbidden` (policy says no; `notices` says why, and `details` has `kind`, `priority`, `missing_scope` and an `explanation`, as far as there are any; for a caller who may call `evaluatePolicies` also `matching_policy_ids`, `matching_rule_ids` and `explanations`, as there).";
+    E400 = 400, 0, "Invalid input. Codes: `invalid_input` (`details.errors` lists the mistakes), for a body also `malformed_json`, and for one with Cedar text `invalid_rule`.";
+    E401 = 401, 1, "Unauthenticated: no credential, or one that is not valid. Code: `unauthenticated` (`details.reason` says why).";
+    E403 = 403, 2, "Forbidden. Codes: `tenant_mismatch` (the credential belongs to another tenant), `forbidden` (refused by policy; `notices` and `details` say why).";
     E404 = 404, 3, "Not found in this tenant. Code: `not_found` (`details.resource` says what).";
-    E409 = 409, 4, "In conflict with how things are.";
+    E409 = 409, 4, "Conflicts with the current state.";
     E408 = 408, 12, "The body did not arrive in time. Code: `body_timed_out`.";
-    E412 = 412, 9, "It is no longer as `If-Match` says. Code: `precondition_failed`.";
+    E412 = 412, 9, "The resource has changed: its `ETag` is not the one in `If-Match`. Code: `precondition_failed`.";
     E413 = 413, 5, "The body is too large. Code: `payload_too_large` (`details.max_bytes` is the limit).";
     E415 = 415, 6, "The body is not `application/json`. Code: `unsupported_media_type`.";
-    E429 = 429, 10, "The tenant has used up its share of what tenants share; the header `Retry-After` says when to try again. Code: `too_many_requests` (`details.limit` names the limit).";
-    E500 = 500, 7, "A fault of the server. Code: `internal`.";
-    E503 = 503, 8, "Something is away or overloaded for the moment; the header `Retry-After` says when to try again. Codes: `unavailable`, `overloaded`, `timed_out`, `issuer_unavailable`.";
+    E429 = 429, 10, "The tenant has reached one of its limits; the header `Retry-After` says when to try again. Code: `too_many_requests` (`details.limit` names the limit).";
+    E500 = 500, 7, "Internal server error. Code: `internal`.";
+    E503 = 503, 8, "Something is unavailable or overloaded at the moment; the header `Retry-After` says when to try again. Codes: `unavailable`, `overloaded`, `timed_out`, `issuer_unavailable`.";
 }
 
 /// What every operation with a credential can answer.

@@ -1,11 +1,12 @@
-//! The catalogue of errors: each code with what it means, why it happens and what to do, as a page at
-//! `/docs/errors/{code}`. The codes of answers, the enum in the document and the pages are this one list.
+//! The catalogue of errors: each code with what it means, why it happens, what to do and what its `details` can have, as
+//! a page at `/docs/errors/{code}`. The codes of answers, the enum in the document and the pages are this one list.
 
 use std::fmt::{self, Write as _};
 
 use poem_openapi::{Enum, types::ToJSON as _};
 use serde::{Deserialize, Serialize};
 
+use super::error_details::Detail;
 use crate::pages::page;
 
 /// What went wrong, for a program. It stays the same when the message changes. Later versions may add codes: a program
@@ -27,8 +28,8 @@ pub enum ErrorCode {
     IdentityProviderDisabled,
     UserSuspended,
     UserAlreadyExists,
-    TenantAlreadyExists,
     IdentityProviderAlreadyExists,
+    TenantAlreadyExists,
     IdentityProviderInUse,
     ApiKeyEnded,
     ApiKeyRotated,
@@ -143,36 +144,37 @@ impl ErrorCode {
             ),
             Self::MalformedJson => (
                 400,
-                "The body of the request is not JSON.",
-                "A bracket or quotation mark is missing, a text is not UTF-8, or the body is empty.",
-                "Look at the place that `details.reason` names. Let a JSON library write the body.",
+                "The body of the request is not valid JSON.",
+                "A bracket or quotation mark is missing, the text is not UTF-8, or the body is empty.",
+                "Look at the position in `details.reason`. Use a JSON library to write the body.",
             ),
             Self::InvalidInput => (
                 400,
-                "A part of the request is missing, not known, or not of the form that the document gives for it.",
-                "A member is misspelt, a value is too long or out of its limits, or an id is no UUID.",
-                "`details.field` names the part, `details.in` says where it is (body, path, query or header), and \
-                 `details.reason` what is wrong with it. Nothing was changed.",
+                "A part of the request is missing, unknown, or not in the documented form.",
+                "A field or parameter is misspelled or appears twice, a value is too long or out of range, or an id is \
+                 not a UUID.",
+                "`details.errors` lists every mistake: its `field`, where it is (`in`: body, path, query or header) and \
+                 the `reason`. `details.field`, `details.in` and `details.reason` are the first one. Nothing was changed.",
             ),
             Self::InvalidRule => (
                 400,
-                "A text is not a rule in Cedar, or does not go together with the schema.",
-                "It does not parse, names an action or an attribute that there is not, has more than one statement where \
+                "The text is not a valid Cedar rule, does not match the schema, or is too expensive to evaluate.",
+                "It has a syntax error, names an action or attribute that does not exist, has several statements where \
                  one is expected, is a template, or evaluating it could cost too much: then `details.reason` has the cost \
                  and the limit.",
-                "`details.line` and `details.column` say where, `details.help` often how to mend it. The schema is at \
-                 `GET /v1/policies/schema`; `aka policy test` tries rules before they reach a server.",
+                "`details.line` and `details.column` say where, `details.help` often how to correct it. The schema is at \
+                 `GET /v1/policies/schema`; `aka policy test` checks rules before they reach a server.",
             ),
             Self::Unauthenticated => (
                 401,
-                "The request has no credential that holds.",
-                "There is none, it is misspelt, expired or revoked, or the tenant has no such issuer. `details.reason` \
-                 says which.",
-                "Send an API key in `X-API-Key`, or a token in `Authorization: Bearer`; not both, and each once.",
+                "The request has no valid credential.",
+                "It is missing, misspelled, expired or revoked, or the tenant has no such issuer. `details.reason` says \
+                 which.",
+                "Send an API key in `X-API-Key` or a token in `Authorization: Bearer`: one of the two, and only once.",
             ),
             Self::TenantMismatch => (
                 403,
-                "The credential belongs to another tenant than the one in `X-Tenant-ID`.",
+                "The credential does not belong to the tenant in `X-Tenant-ID`.",
                 "A key of one tenant was sent with the id of another.",
                 "Send the id of the credential's own tenant, or a credential of that tenant.",
             ),
@@ -181,46 +183,56 @@ impl ErrorCode {
                 "The tenant's policies do not let this credential do this.",
                 "A rule forbids it (`details.kind` is `forbidden`), no rule permits it (`not_permitted`), or a rule \
                  cannot be evaluated (`error`).",
-                "`notices` has what the rules have to say, and `details.missing_scope` the scope that would do, where \
-                 one would. An administrator learns more from `POST /v1/policies/evaluate`.",
+                "Read `notices`, where rules can give their reason, and `details.missing_scope`, the scope that would be \
+                 enough, if there is one. An administrator learns more from `POST /v1/policies/evaluate`.",
             ),
             Self::NotFound => (
                 404,
-                "The tenant has no such thing, or there is no such path.",
-                "It was deleted, never was, or belongs to another tenant: these look the same on purpose. \
-                 `details.resource` says what is not there.",
-                "Check the id and the tenant. An identity that is linked to nobody is not found by a look-up, either.",
+                "The tenant has no such resource, or there is nothing at this path.",
+                "It was deleted, never existed, or belongs to another tenant; these look the same on purpose. \
+                 `details.resource` says what was not found, and `details.id` its id.",
+                "Check the id and the tenant. A look-up finds accounts that are known to aka, linked or not: one that it \
+                 does not find has never been linked.",
             ),
             Self::MethodNotAllowed => (
                 405,
-                "The path is known, but not with this method.",
-                "A client sends `POST` for `PUT`, say.",
-                "`Allow` and `details.allowed` list the methods that the path knows.",
+                "The path does not support this method.",
+                "For example, the client sends `POST` instead of `PUT`.",
+                "Use one of the methods in `Allow` and `details.allowed`.",
             ),
             Self::IdentityAlreadyLinked => (
                 409,
-                "The account is linked to another user.",
-                "An account belongs to one user at most, and somebody was there first.",
-                "`details` has the identity, and how and when it was linked; the other user only for those who may see \
-                 it. If the account really belongs to this user, unlink it there first.",
+                "The account is already linked to another user.",
+                "An account can be linked to one user only, and another link was made first.",
+                "`details` has the identity, and how and when it was linked; the other user only for those who may look \
+                 the account up. `details.ways_out` lists what this caller can do. If the account belongs to this user, \
+                 unlink it from the other user first.",
             ),
             Self::IdentityProviderDisabled => (
                 409,
                 "The identity provider is disabled.",
-                "Accounts at a disabled provider are not linked.",
-                "Enable the provider, or choose another.",
+                "Accounts at a disabled provider cannot be linked.",
+                "Enable the provider, or choose another one.",
             ),
             Self::UserSuspended => (
                 409,
                 "The user is suspended.",
-                "Accounts are not linked to a user who is not active.",
-                "Make the user active again first.",
+                "Accounts cannot be linked to a suspended user.",
+                "Reactivate the user first.",
             ),
             Self::UserAlreadyExists => (
                 409,
-                "Another user of the tenant has this e-mail address.",
-                "Addresses are compared without regard to case.",
-                "Use the user that there is, or another address.",
+                "Another user of the tenant has this email address.",
+                "Addresses are compared ignoring case.",
+                "Use the existing user (`details.user_id`, for callers who may read users), or another address.",
+            ),
+            Self::IdentityProviderAlreadyExists => (
+                409,
+                "Another identity provider of the tenant has this name, or issues these tokens.",
+                "Names are compared ignoring case, and a token's issuer must be one provider. `details.field` says which \
+                 field is taken: `name` or `config.issuer`.",
+                "Use the existing provider (`details.identity_provider_id`, for callers who may read it), or choose \
+                 another value.",
             ),
             Self::TenantAlreadyExists => (
                 409,
@@ -228,16 +240,10 @@ impl ErrorCode {
                 "Slugs are unique on a server.",
                 "Choose another one.",
             ),
-            Self::IdentityProviderAlreadyExists => (
-                409,
-                "Another identity provider of the tenant has the same value in a field that tells providers apart.",
-                "Two providers with the same `issuer` would both claim its tokens. `details.field` names the field.",
-                "Change the existing provider, or choose another value.",
-            ),
             Self::IdentityProviderInUse => (
                 409,
                 "The identity provider cannot be deleted.",
-                "Accounts at it are linked to users: `details.linked_identities` says how many.",
+                "Some of its accounts are linked to users; `details.linked_identities` is their number.",
                 "Unlink them first, or disable the provider.",
             ),
             Self::ApiKeyEnded => (
@@ -249,18 +255,17 @@ impl ErrorCode {
             Self::ApiKeyRotated => (
                 409,
                 "The API key cannot be rotated again.",
-                "It has been rotated already, and ends soon.",
+                "It has already been rotated and will expire soon.",
                 "Rotate its successor, or create a new key.",
             ),
             Self::TooManyRules => (
                 409,
-                "There would be more rules than a policy or a tenant may have, or rules that are too large or too expensive \
-                 together.",
+                "The policy or the tenant would have too many rules, or rules that are too large or too expensive together.",
                 "The rules of a tenant are limited, because each request checks them: in their number, in the bytes of their \
                  texts, in the nodes of their syntax trees, and in what evaluating all of them can cost. `details.limit` \
-                 names the limit, `details.max` is the limit, and `details.found` what there would be.",
-                "Remove rules, or make one of many: test membership in a set, role or group. Shorten patterns: comparing a \
-                 text with one costs the product of their lengths.",
+                 names the limit, `details.max` is its value, and `details.found` what this request would reach.",
+                "Remove rules, or replace many by one that tests membership in a set, role or group. Shorten patterns: \
+                 comparing a text with one costs the product of their lengths.",
             ),
             Self::PoliciesLocked => (
                 409,
@@ -274,51 +279,51 @@ impl ErrorCode {
             ),
             Self::PreconditionFailed => (
                 412,
-                "The thing is not as it was when the caller read it.",
-                "Somebody else has changed it since: its `ETag` is no longer the one in `If-Match` (RFC 9110 §13.1.1).",
-                "Read it again, and send the change with its `ETag` of now.",
+                "The resource has changed since the caller read it.",
+                "Its `ETag` is no longer the one in `If-Match` (RFC 9110 §13.1.1).",
+                "Read it again, and send the change with its current `ETag`.",
             ),
             Self::BodyTimedOut => (
                 408,
                 "The body of the request did not arrive in time.",
-                "The connection is slow or has broken, or the body is shorter than `Content-Length` says.",
+                "The connection is slow or was lost, or the body is shorter than `Content-Length` says.",
                 "Send the request again. Nothing was changed.",
             ),
             Self::PayloadTooLarge => (
                 413,
                 "The body of the request is too large.",
                 "It has more than `details.max_bytes` bytes.",
-                "Send less, in several requests.",
+                "Send less, or split it into several requests.",
             ),
             Self::UnsupportedMediaType => (
                 415,
                 "The body of the request is not sent as JSON.",
-                "`Content-Type` is missing, or names something else.",
+                "`Content-Type` is missing, or names another media type.",
                 "Send `Content-Type: application/json`.",
             ),
             Self::Unavailable => (
                 503,
-                "The database cannot be used at the moment.",
-                "It is restarted, cannot be reached, or its disk is full.",
-                "Send the request again after the seconds in `Retry-After`. To link twice does no harm.",
+                "The database is unavailable at the moment.",
+                "It is restarting, cannot be reached, or its disk is full.",
+                "Send the request again after the seconds in `Retry-After`. Linking an account twice is safe.",
             ),
             Self::IdempotencyKeyReused => (
                 422,
-                "The `Idempotency-Key` of the request was sent with another request before.",
-                "A key was used for two changes, or the body was made anew with another time or id in it before it was \
-                 sent again. A key belongs to a credential, and is kept for 24 hours.",
-                "Nothing was changed. Make a new key, a random UUID, for each change, and send it again only with the \
+                "The `Idempotency-Key` was used for a different request before.",
+                "One key was used for two changes, or the body of the repeated request differs, for example in a time or \
+                 an id. Keys belong to a credential, and are kept for 24 hours.",
+                "Nothing was changed. Use a new key, such as a random UUID, for each change, and repeat it only with the \
                  same method, path and body.",
             ),
             Self::TooManyRequests => (
                 429,
-                "The tenant has too many requests of this kind under way.",
-                "What many tenants share is divided between them. `details.limit` names the limit that was reached.",
+                "The tenant has too many requests of this kind in progress.",
+                "Shared resources are divided between tenants. `details.limit` names the limit that was reached.",
                 "Send the request again after the seconds in `Retry-After`, and fewer at a time. Nothing was changed.",
             ),
             Self::Overloaded => (
                 503,
-                "The server is full: too many changes or expensive requests are waiting.",
+                "The server has too many requests waiting.",
                 "Changes come faster than the database commits them, or many tenants check or preview rules at a time.",
                 "Send the request again after the seconds in `Retry-After`, and fewer at a time.",
             ),
@@ -332,14 +337,14 @@ impl ErrorCode {
             Self::TimedOut => (
                 503,
                 "The request took too long.",
-                "The server or its database has too much to do.",
-                "Find out whether the change was made, or send it again: it may or may not have been.",
+                "The server or its database is overloaded.",
+                "Check whether the change was made, or send the request again.",
             ),
             Self::Internal => (
                 500,
-                "The server has made a mistake.",
-                "It is no fault of the request.",
-                "Tell the server's operator the `X-Request-ID` of the answer: the log has the rest under it.",
+                "Internal server error.",
+                "The request is not the cause.",
+                "Send the `X-Request-ID` of the answer to the server's operator, who finds the cause in the log.",
             ),
         };
         Entry {
@@ -360,11 +365,18 @@ impl ErrorCode {
             remedy,
         } = self.entry();
         let (meaning, cause, remedy) = (marked_up(meaning), marked_up(cause), marked_up(remedy));
+        let mut details = String::new();
+        for detail in Detail::of(self) {
+            let (name, description) = (detail.name, marked_up(detail.description));
+            // Writing to a text cannot fail.
+            let _ = write!(details, "<tr><td><code>{name}</code></td><td>{description}</td></tr>");
+        }
         page(
             &self.to_string(),
             &format!(
                 "<p><a href=\"/docs/errors\">All errors</a></p><h1><code>{self}</code></h1><p>Status {status}. \
-                 {meaning}</p><h2>Why it happens</h2><p>{cause}</p><h2>What to do</h2><p>{remedy}</p>"
+                 {meaning}</p><h2>Why it happens</h2><p>{cause}</p><h2>What to do</h2><p>{remedy}</p><h2>What <code>details</code> \
+                 can have</h2><table>{details}</table>"
             ),
         )
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use uuid::uuid;
 
 use super::{
     body::MAX_BODY_BYTES,
@@ -10,7 +11,11 @@ use super::{
 };
 use crate::{
     demo,
-    domain::{lockout::LockedOut, rule_limits::Excess},
+    domain::{
+        ids::{IdentityProviderId, UserId},
+        lockout::LockedOut,
+        rule_limits::Excess,
+    },
     policy::{Action, DecidedAt, Decision, Verdict, rules::RuleError},
 };
 
@@ -222,6 +227,7 @@ pub fn of_parameter(path: &str, name: &str) -> Option<Value> {
         ("policyId", _) => json!(demo::POLICY),
         ("ruleId", _) => json!(demo::POLICY_RULE),
         ("external_id", "identities") => json!(demo::SLACK_ACCOUNT),
+        ("email", "users") => json!("ada@example.com"),
         ("limit", _) => json!(50),
         _ => return None,
     })
@@ -238,7 +244,7 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
                 position: Some((1, 44)),
             },
         },
-        ("400", _) => Error::field(In::Header, "X-Tenant-ID", "is missing; it is the id of the tenant"),
+        ("400", _) => Error::field(In::Header, "X-Tenant-ID", "is missing; send the id of the tenant"),
         ("401", _) => Error::no_credential(),
         ("403", _) => Error::Forbidden {
             action: Action::CreateUserIdentity,
@@ -251,7 +257,13 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
             lacks: None,
             may_evaluate: false,
         },
-        ("404", _) => Error::not_found(resource_of(operation)),
+        ("404", "lookupIdentity") => Error::AccountNotFound {
+            identity_provider: IdentityProviderId(demo::SLACK),
+        },
+        ("404", _) => Error::no_such(resource_of(operation), uuid!("0198c5a0-0000-7000-8000-00000000dead")),
+        ("405", _) => Error::MethodNotAllowed {
+            allowed: ["GET", "POST", "HEAD", "OPTIONS"].map(str::to_owned).to_vec(),
+        },
         ("408", _) => Error::BodyTimedOut,
         ("409", "createUserIdentity") => Error::IdentityAlreadyLinked {
             details: members(json!({
@@ -261,12 +273,18 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
                 "linked_to_user_id": demo::OTHER_USER,
             })),
         },
-        ("409", "createUser") => Error::UserAlreadyExists,
+        ("409", "createUser" | "updateUser") => Error::UserAlreadyExists {
+            id: Some(UserId(demo::USER)),
+        },
+        ("409", "createIdentityProvider" | "updateIdentityProvider") => Error::IdentityProviderAlreadyExists {
+            field: "name",
+            id: Some(IdentityProviderId(demo::GITHUB)),
+        },
         ("409", "createTenant") => Error::TenantAlreadyExists,
-        ("409", "createIdentityProvider" | "updateIdentityProvider") => {
-            Error::IdentityProviderAlreadyExists { field: "config.issuer" }
-        }
-        ("409", "deleteIdentityProvider") => Error::IdentityProviderInUse { linked: 3 },
+        ("409", "deleteIdentityProvider") => Error::IdentityProviderInUse {
+            id: IdentityProviderId(demo::GITHUB),
+            linked: 3,
+        },
         ("409", "rotateApiKey") => Error::ApiKeyEnded,
         ("409", "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule" | "previewPolicies") => {
             Error::TooManyRules(Excess {
@@ -334,6 +352,7 @@ fn identity() -> Value {
     json!({
         "id": "0198c5a0-0000-7000-8000-0000000000c2",
         "user_id": demo::USER,
+        "user_active": true,
         "identity_provider_id": demo::GITHUB,
         "provider_name": "GitHub",
         "provider_type": "github",
@@ -352,6 +371,7 @@ fn slack_identity() -> Value {
     json!({
         "id": demo::IDENTITY,
         "user_id": demo::USER,
+        "user_active": true,
         "identity_provider_id": demo::SLACK,
         "provider_name": "Slack",
         "provider_type": "slack",

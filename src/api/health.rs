@@ -2,14 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use poem::web::Data;
+use poem::{Request, web::Data};
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
 use super::{
     App, Tag,
     body::Answer,
-    error::{E500, E503, Error, Failure},
+    error::{E400, E500, E503, Error, Failure},
+    params::check_query,
 };
 
 /// That the server is well.
@@ -34,7 +35,12 @@ impl HealthApi {
     ///
     /// Yes, when its database answers; else `503`. Needs no credential.
     #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
-    async fn alive(&self, app: Data<&App>) -> Result<Answer<Health>, Failure<{ E500 | E503 }>> {
+    async fn alive(
+        &self,
+        app: Data<&App>,
+        request: &Request,
+    ) -> Result<Answer<Health>, Failure<{ E400 | E500 | E503 }>> {
+        check_query(request)?;
         app.store.ping().await?;
         Ok(Health::ok())
     }
@@ -43,7 +49,12 @@ impl HealthApi {
     ///
     /// Yes, when its database answers and it has not been told to stop; else `503`. Needs no credential.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
-    async fn ready(&self, app: Data<&App>) -> Result<Answer<Health>, Failure<{ E500 | E503 }>> {
+    async fn ready(
+        &self,
+        app: Data<&App>,
+        request: &Request,
+    ) -> Result<Answer<Health>, Failure<{ E400 | E500 | E503 }>> {
+        check_query(request)?;
         if app.stopping.load(Ordering::Relaxed) {
             return Err(Error::Unavailable {
                 reason: "the server is shutting down".into(),

@@ -80,7 +80,7 @@ impl<'a> IdempotencyKey<'a> {
         let mut values = request.headers().get_all(IDEMPOTENCY_KEY).iter();
         let key = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
         if values.next().is_some() {
-            return Err(wrong("is there twice".into()));
+            return Err(wrong("appears more than once".into()));
         }
         // The draft has the key in quotation marks (RFC 9651 §3.3.3), most of the field does without.
         let key = key

@@ -13,6 +13,7 @@ use super::{
     auth::Caller,
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
+    error_details::WayOut,
     etag::of_representation,
     idempotency::{Once, Unwritten},
     identity_providers::ProviderTypeName,
@@ -24,7 +25,7 @@ use crate::{
     domain::{
         caller::{Circumstances, On},
         ids::{IdentityId, IdentityProviderId, UserId},
-        linking::{self, Account, Link, LinkRefusal, Linked, Unlink},
+        linking::{self, Account, Found, Link, LinkRefusal, Linked, Unlink},
         tenant_state::TenantState,
         text::{Email, ExternalId, ExternalName},
         users,
@@ -84,6 +85,9 @@ pub struct UserIdentity {
     /// The user to whom the account is linked. Null: the account is known, but linked to nobody.
     #[oai(nullable)]
     pub user_id: Option<UserId>,
+    /// Whether that user is active: not suspended. Null: the account is linked to nobody.
+    #[oai(nullable)]
+    pub user_active: Option<bool>,
     /// The provider at which the account is.
     pub identity_provider_id: IdentityProviderId,
     /// The provider's name.
@@ -114,13 +118,15 @@ pub struct UserIdentity {
 
 impl UserIdentity {
     /// As the wire shows it, with what the tenant knows of its provider.
-    fn show(identity: identity::Model, tenant: &TenantState) -> Result<Self, Error> {
-        let provider = tenant
-            .identity_provider(provider_of(&identity))
-            .ok_or(Error::not_found("identity_provider"))?;
+    fn show(found: Found, tenant: &TenantState) -> Result<Self, Error> {
+        let Found { identity, user_active } = found;
+        let id = provider_of(&identity);
+        let provider = tenant.identity_provider(id);
+        let provider = provider.ok_or_else(|| Error::no_such("identity_provider", id))?;
         Ok(Self {
             id: IdentityId(identity.id),
             user_id: identity.user_id.map(UserId),
+            user_active,
             identity_provider_id: IdentityProviderId(identity.identity_provider_id),
             provider_name: provider.model.name.clone(),
             provider_type: provider.model.provider_type.into(),
@@ -187,7 +193,8 @@ enum LinkAnswer {
         #[oai(header = "Location")]
         String,
     ),
-    /// The account was linked to this very user before. Nothing has changed: the call can be repeated safely.
+    /// The account was already linked to this user. Profile fields that were sent are updated; if they are the same,
+    /// nothing changes. The call can be repeated safely.
     #[oai(status = 200)]
     AlreadyLinked(Answer<UserIdentity>),
 }
@@ -199,15 +206,15 @@ pub struct IdentitiesApi;
 impl IdentitiesApi {
     /// Link an account to a user
     ///
-    /// Says that an account at an identity provider belongs to a user. One account (tenant, identity provider,
-    /// external id) belongs to at most one user, whatever happens at the same time.
+    /// Links an account at an identity provider to a user. One account (tenant, identity provider, external id) can be
+    /// linked to one user only, even if several requests try at the same time.
     ///
     /// | at the time of the call | answer |
     /// |---|---|
     /// | nobody knows the account | `201`, a new identity |
     /// | the account is known, but linked to nobody | `201`, that identity, which keeps its id |
-    /// | it is linked to this very user | `200`, the identity as it is: the call can be repeated safely |
-    /// | it is linked to another user | `409` `identity_already_linked` |
+    /// | it is already linked to this user | `200`, with the profile fields that were sent: the call can be repeated safely |
+    /// | it is already linked to another user | `409` `identity_already_linked` |
     /// | the provider is disabled | `409` `identity_provider_disabled` |
     /// | the user is suspended | `409` `user_suspended` |
     ///
@@ -234,12 +241,14 @@ impl IdentitiesApi {
         let circumstances = || {
             let provider = caller.tenant().identity_provider_entity(new.identity_provider_id);
             let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+            let domain = new.external_email.as_ref().map(Email::domain);
             let optional = [
                 (
                     "external_username",
                     new.external_username.as_ref().map(ExternalName::as_str),
                 ),
                 ("external_email", new.external_email.as_ref().map(Email::as_str)),
+                ("external_email_domain", domain.as_deref()),
                 (
                     "external_display_name",
                     new.external_display_name.as_ref().map(ExternalName::as_str),
@@ -274,19 +283,19 @@ impl IdentitiesApi {
         let change = Link::manual(permit, IdentityId::new(), user, account);
         let tenant = Arc::clone(caller.tenant());
         let answer = move |linked| {
-            let show = |identity| {
-                let identity = UserIdentity::show(identity, &tenant)?;
+            let show = |found| {
+                let identity = UserIdentity::show(found, &tenant)?;
                 Ok::<_, Error>(Answer(match sent.clone() {
                     Some(sent) => identity.only_sent(sent),
                     None => identity,
                 }))
             };
             Ok(match linked {
-                Linked::Now(identity) => {
-                    let location = format!("/v1/users/{user}/identities/{}", identity.id);
-                    LinkAnswer::Linked(show(identity)?, location)
+                Linked::Now(found) => {
+                    let location = format!("/v1/users/{user}/identities/{}", found.identity.id);
+                    LinkAnswer::Linked(show(found)?, location)
                 }
-                Linked::Already(identity) => LinkAnswer::AlreadyLinked(show(identity)?),
+                Linked::Already(found) => LinkAnswer::AlreadyLinked(show(found)?),
             })
         };
         match caller.write(change, answer).await {
@@ -324,12 +333,12 @@ impl IdentitiesApi {
         caller.may(Action::ListUserIdentities, On::User(user)).await?;
         let rows = caller.identities_of(user, wanted.after, wanted.to_read()).await?;
         if rows.is_empty() && users::find(caller.store(), tenant, user).await?.is_none() {
-            return Err(Error::not_found("user").into());
+            return Err(Error::no_such("user", user).into());
         }
-        let caller = caller.knowing(rows.iter().map(provider_of)).await?;
-        let rows = rows
-            .into_iter()
-            .map(|identity| UserIdentity::show(identity, caller.tenant()));
+        let caller = caller
+            .knowing(rows.iter().map(|found| provider_of(&found.identity)))
+            .await?;
+        let rows = rows.into_iter().map(|found| UserIdentity::show(found, caller.tenant()));
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
         Ok(Answer(list.page(
             &wanted,
@@ -358,14 +367,15 @@ impl IdentitiesApi {
         #[oai(name = "identityId")]
         identity_id: Path<IdentityId>,
     ) -> Result<Tagged<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
-        let identity = linking::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
-        let caller = caller.knowing(identity.as_ref().map(provider_of)).await?;
-        let circumstances = || at_provider_of(caller.tenant(), identity.as_ref());
+        let found = linking::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
+        let known = found.as_ref().map(|found| &found.identity);
+        let caller = caller.knowing(known.map(provider_of)).await?;
+        let circumstances = || at_provider_of(caller.tenant(), known);
         caller
             .may_with(Action::GetUserIdentity, On::User(id.0), circumstances)
             .await?;
-        let identity = identity.ok_or(Error::not_found("identity"))?;
-        let identity = UserIdentity::show(identity, caller.tenant())?;
+        let found = found.ok_or_else(|| Error::no_such("identity", identity_id.0))?;
+        let identity = UserIdentity::show(found, caller.tenant())?;
         let etag = of_representation(&identity);
         Ok(Tagged::Done(Answer(identity), etag))
     }
@@ -391,9 +401,10 @@ impl IdentitiesApi {
         identity_id: Path<IdentityId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
         // Where the account is does not change, so that it can be read before the change is made.
-        let identity = linking::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
-        let caller = caller.knowing(identity.as_ref().map(provider_of)).await?;
-        let circumstances = || at_provider_of(caller.tenant(), identity.as_ref());
+        let found = linking::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
+        let known = found.as_ref().map(|found| &found.identity);
+        let caller = caller.knowing(known.map(provider_of)).await?;
+        let circumstances = || at_provider_of(caller.tenant(), known);
         let permit = caller
             .may_with(Action::DeleteUserIdentity, On::User(id.0), circumstances)
             .await?;
@@ -401,7 +412,7 @@ impl IdentitiesApi {
         if unlinked {
             Ok(Gone::Done)
         } else {
-            Err(Error::not_found("identity").into())
+            Err(Error::no_such("identity", identity_id.0).into())
         }
     }
 
@@ -426,9 +437,12 @@ impl IdentitiesApi {
         caller
             .may_with(Action::LookupIdentity, On::IdentityProvider(provider), circumstances)
             .await?;
-        let identity = caller.lookup(provider, external_id).await?;
-        let identity = identity.ok_or(Error::not_found("identity"))?;
-        Ok(Answer(UserIdentity::show(identity, caller.tenant())?))
+        let found = caller.lookup(provider, external_id).await?;
+        let not_found = Error::AccountNotFound {
+            identity_provider: provider,
+        };
+        let found = found.ok_or(not_found)?;
+        Ok(Answer(UserIdentity::show(found, caller.tenant())?))
     }
 }
 
@@ -441,10 +455,12 @@ impl IdentitiesApi {
         say("identity_id", json!(IdentityId(identity.id)));
         say("linked_by", json!(LinkedByName::from(identity.linked_by)));
         say("linked_at", json!(identity.linked_at.map(Timestamp)));
-        let mut ways_out = vec![json!({
-            "way": "use_another_account",
-            "description": "Link another account, if this one was named by mistake.",
-        })];
+        let mut ways_out = vec![WayOut {
+            way: "use_another_account".into(),
+            description: "Link another account, if this one was named by mistake.".into(),
+            method: None,
+            path: None,
+        }];
         if let Some(other) = identity.user_id.map(UserId) {
             let provider = On::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
             let circumstances = || lookup_of(&identity.external_id);
@@ -457,17 +473,17 @@ impl IdentitiesApi {
                 if may_unlink.unwrap_or(false) {
                     ways_out.insert(
                         0,
-                        json!({
-                            "way": "unlink_first",
-                            "description": "Unlink the account from the other user, then send this request again.",
-                            "method": "DELETE",
-                            "path": format!("/v1/users/{other}/identities/{}", identity.id),
-                        }),
+                        WayOut {
+                            way: "unlink_first".into(),
+                            description: "Unlink the account from the other user, then send this request again.".into(),
+                            method: Some("DELETE".into()),
+                            path: Some(format!("/v1/users/{other}/identities/{}", identity.id)),
+                        },
                     );
                 }
             }
         }
-        say("ways_out", Value::Array(ways_out));
+        say("ways_out", json!(ways_out));
         Error::IdentityAlreadyLinked { details }
     }
 }
@@ -475,10 +491,10 @@ impl IdentitiesApi {
 impl From<LinkRefusal> for Error {
     fn from(refusal: LinkRefusal) -> Self {
         match refusal {
-            LinkRefusal::NoUser => Self::not_found("user"),
-            LinkRefusal::NoIdentityProvider => Self::not_found("identity_provider"),
-            LinkRefusal::UserSuspended => Self::UserSuspended,
-            LinkRefusal::IdentityProviderDisabled => Self::IdentityProviderDisabled,
+            LinkRefusal::NoUser(id) => Self::no_such("user", id),
+            LinkRefusal::NoIdentityProvider(id) => Self::no_such("identity_provider", id),
+            LinkRefusal::UserSuspended(id) => Self::UserSuspended { id },
+            LinkRefusal::IdentityProviderDisabled(id) => Self::IdentityProviderDisabled { id },
             LinkRefusal::LinkedToAnother(_) => Self::IdentityAlreadyLinked { details: Map::new() },
             LinkRefusal::Store(error) => error.into(),
         }

@@ -12,7 +12,7 @@ use super::{
     body::{Answer, Body},
     error::{ALWAYS, Details, E404, E409, E412, Error, Failure, In, WITH_BODY},
     etag::{IfMatch, etag},
-    idempotency::Once,
+    idempotency::{Once, Unwritten},
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
 };
@@ -20,7 +20,9 @@ use crate::{
     clock::Timestamp,
     domain::{
         caller::{Circumstances, On, Refusal},
-        identity_providers::{self, CreateIdentityProvider, DeleteIdentityProvider, UpdateIdentityProvider},
+        identity_providers::{
+            self, CreateIdentityProvider, DeleteIdentityProvider, IdentityProviderRefusal, UpdateIdentityProvider,
+        },
         ids::IdentityProviderId,
         provider_config::{Config, Parts},
         scopes::Scope,
@@ -136,7 +138,7 @@ impl From<SyncStatus> for SyncStatusName {
 pub struct IdentityProvider {
     /// The id of the provider.
     pub id: IdentityProviderId,
-    /// What the provider is called.
+    /// The name of the provider. No two providers of a tenant have the same name, ignoring case.
     pub name: String,
     /// What kind of system it is.
     pub provider_type: ProviderTypeName,
@@ -193,7 +195,7 @@ impl IdentityProvider {
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityProviderCreate {
-    /// What it is to be called.
+    /// The name of the provider: unique in the tenant, ignoring case.
     pub name: Name,
     /// What kind of system it is. This does not change later.
     pub provider_type: ProviderTypeName,
@@ -248,6 +250,22 @@ async fn may_grant(caller: &Caller<'_>, on: On, scopes: &[Scope]) -> Result<(), 
     };
     let asked = caller.may_with(Action::ConfigureTokenIssuer, on, context);
     asked.await.map(|_| ())
+}
+
+/// That another provider has a name, and which: it is named to callers who may read it.
+async fn already_exists(caller: &Caller<'_>, name: &Name) -> Error {
+    let provider = identity_providers::find_by_name(caller.store(), caller.tenant_id(), name).await;
+    let id = match provider {
+        Ok(Some(provider)) => {
+            let id = IdentityProviderId(provider.id);
+            let (read, on) = (Action::GetIdentityProvider, On::IdentityProvider(id));
+            let may_read = caller.could(read, on, Circumstances::default).await;
+            may_read.unwrap_or(false).then_some(id)
+        }
+        // The provider has gone since, or the database has: the refusal stands without an id.
+        Ok(None) | Err(_) => None,
+    };
+    Error::IdentityProviderAlreadyExists { field: "name", id }
 }
 
 /// The operations on identity providers.
@@ -335,7 +353,7 @@ impl IdentityProvidersApi {
         let change = CreateIdentityProvider {
             permit,
             id,
-            name: new.name,
+            name: new.name.clone(),
             provider_type,
             config,
             enabled,
@@ -352,7 +370,12 @@ impl IdentityProvidersApi {
                 etag,
             ))
         };
-        Ok(caller.write(change, answer).await?)
+        match caller.write(change, answer).await {
+            Err(Unwritten::Refused(IdentityProviderRefusal::NameTaken)) => {
+                Err(already_exists(&caller, &new.name).await.into())
+            }
+            outcome => Ok(outcome?),
+        }
     }
 
     /// Get an identity provider
@@ -375,7 +398,7 @@ impl IdentityProvidersApi {
             .may(Action::GetIdentityProvider, On::IdentityProvider(id.0))
             .await?;
         let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
-        let provider = provider.ok_or(Error::not_found("identity_provider"))?;
+        let provider = provider.ok_or_else(|| Error::no_such("identity_provider", id.0))?;
         Ok(IdentityProvider::tagged(provider, caller.store().root_key())?)
     }
 
@@ -417,7 +440,7 @@ impl IdentityProvidersApi {
             permit,
             id: id.0,
             expected,
-            name,
+            name: name.clone(),
             config,
             enabled,
             permitted_grants: None,
@@ -430,8 +453,10 @@ impl IdentityProvidersApi {
             may_grant(&caller, On::IdentityProvider(id.0), &scopes).await?;
             change.permitted_grants = Some(scopes);
         }
-        let provider = caller.store().write(change).await?;
-        Ok(IdentityProvider::tagged(provider, root_key)?)
+        match (caller.store().write(change).await, name) {
+            (Err(IdentityProviderRefusal::NameTaken), Some(name)) => Err(already_exists(&caller, &name).await.into()),
+            (outcome, _) => Ok(IdentityProvider::tagged(outcome?, root_key)?),
+        }
     }
 
     /// Delete an identity provider

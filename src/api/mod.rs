@@ -12,6 +12,7 @@ pub mod decision_log;
 pub mod document;
 pub mod error;
 pub mod error_code;
+pub mod error_details;
 pub mod etag;
 mod examples;
 pub mod health;

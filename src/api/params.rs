@@ -12,18 +12,25 @@ use poem_openapi::{
 use serde_json::{Value, json};
 
 use super::{
-    error::{Error, In},
+    document::Document,
+    error::{Error, In, Mistake},
     page::{DEFAULT_LIMIT, MAX_LIMIT},
 };
 use crate::{
     clock::Timestamp,
-    domain::{ids, text::ExternalId},
+    domain::{
+        ids,
+        text::{Email, ExternalId},
+    },
     policy::Action,
     request_id::RequestId,
 };
 
 /// The length of the id of an actor at most, in characters: that of a subject, with its provider.
 const MAX_ACTOR_ID: usize = 512;
+
+/// The length up to which the name of an unknown parameter is shown, in characters.
+const MAX_NAME_SHOWN: usize = 100;
 
 /// What can be a parameter.
 pub trait Parameter: Type + Sized {
@@ -67,6 +74,12 @@ ids_in_paths! {
 }
 
 impl Parameter for ExternalId {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Parameter for Email {
     fn parse(text: &str) -> Result<Self, String> {
         text.parse()
     }
@@ -124,7 +137,55 @@ pub struct Query<T>(pub T);
 /// A parameter of the query that may be there.
 pub struct OptionalQuery<T>(pub Option<T>);
 
-/// The one value of a parameter of the query.
+/// Mistakes in a query that are listed: enough for every query that a person would write.
+const MAX_LISTED: usize = 20;
+
+/// Checks that a query has no parameters but those of its operation, and each of them once. What is not known is not
+/// ignored: a filter that is misspelt, and left out, would answer with everything.
+///
+/// # Errors
+///
+/// Which parameters are not known, or appear more than once.
+pub fn check_query(request: &Request) -> Result<(), Error> {
+    let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else {
+        return Ok(());
+    };
+    let Some(operation) = Document::get().operation(request.method(), request.uri().path()) else {
+        return Ok(());
+    };
+    let known = &operation.query_parameters;
+    let mut seen: Vec<Cow<'_, str>> = Vec::new();
+    let mut mistakes: Vec<Mistake> = Vec::new();
+    for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+        let reason = if !known.iter().any(|known| *known == name) {
+            unknown(known)
+        } else if seen.contains(&name) {
+            "appears more than once".to_owned()
+        } else {
+            seen.push(name);
+            continue;
+        };
+        let mistake = Mistake::new(In::Query, name.chars().take(MAX_NAME_SHOWN).collect::<String>(), reason);
+        if mistakes.len() < MAX_LISTED && !mistakes.contains(&mistake) {
+            mistakes.push(mistake);
+        }
+    }
+    Error::of_mistakes(mistakes)
+}
+
+/// What is wrong with a parameter that is not known.
+fn unknown(known: &[String]) -> String {
+    if known.is_empty() {
+        return "is not known: this operation has no query parameters".into();
+    }
+    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    format!(
+        "is not known; the query parameters of this operation are {}",
+        known.join(", ")
+    )
+}
+
+/// The one value of a parameter of the query. That it appears only once has been checked.
 fn value<'a>(request: &'a Request, name: &'static str) -> Result<Option<Cow<'a, str>>, Error> {
     let query = request.uri().query().unwrap_or_default();
     let mut pairs = query.split('&').filter_map(|pair| {
@@ -134,17 +195,10 @@ fn value<'a>(request: &'a Request, name: &'static str) -> Result<Option<Cow<'a, 
     let Some((pair, value)) = pairs.next() else {
         return Ok(None);
     };
-    if pairs.next().is_some() {
-        return Err(Error::field(In::Query, name, "is there twice"));
-    }
     // `form_urlencoded` puts U+FFFD in the place of what is no UTF-8: another value than the one that was sent.
     match percent_decode_str(pair).decode_utf8() {
         Ok(_) => Ok(Some(value)),
-        Err(_) => Err(Error::field(
-            In::Query,
-            name,
-            "is not UTF-8, once its percent-encoding is undone",
-        )),
+        Err(_) => Err(Error::field(In::Query, name, "is not UTF-8 after percent-decoding")),
     }
 }
 

@@ -290,7 +290,7 @@ impl PoliciesApi {
     ) -> Result<Tagged<Policy>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetPolicy, On::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
-        let policy = policy.ok_or(Error::not_found("policy"))?;
+        let policy = policy.ok_or_else(|| Error::no_such("policy", policy_id.0))?;
         Ok(caller.show(policy.1.len(), move || Policy::tagged(policy)).await??)
     }
 
@@ -426,7 +426,7 @@ impl PoliciesApi {
     ) -> Result<Answer<PolicyExport>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::ExportPolicy, On::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
-        let (_, rules) = policy.ok_or(Error::not_found("policy"))?;
+        let (_, rules) = policy.ok_or_else(|| Error::no_such("policy", policy_id.0))?;
         let (job, mut rules, mut statements) = (caller.job()?, rules.into_iter(), Vec::new());
         while !rules.as_slice().is_empty() {
             let some: Vec<_> = rules.by_ref().take(EXPORTED_AT_A_TIME).collect();

@@ -220,7 +220,7 @@ pub struct PolicySchema {
 fn question(field: &'static str) -> impl Fn(QuestionRefusal) -> Error {
     move |refusal| match refusal {
         QuestionRefusal::Malformed(reason) => Error::field(In::Body, field, reason),
-        QuestionRefusal::NotFound(resource) => Error::not_found(resource),
+        QuestionRefusal::NotFound(resource, id) => Error::NotFound { resource, id },
         QuestionRefusal::Store(error) => error.into(),
     }
 }

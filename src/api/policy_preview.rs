@@ -313,16 +313,16 @@ impl PolicyChange {
         };
         for id in &candidate.without_policies {
             let found = policies::find(store, tenant, *id).await?;
-            found.ok_or(Error::not_found("policy"))?;
+            found.ok_or_else(|| Error::no_such("policy", *id))?;
         }
         for id in &candidate.without_rules {
             let found = policies::find_rule_of_any(store, tenant, *id).await?;
-            found.ok_or(Error::not_found("policy_rule"))?;
+            found.ok_or_else(|| Error::no_such("policy_rule", *id))?;
         }
         for id in self.with_policy_ids.take().unwrap_or_default() {
             let (policy, rules) = policies::find(store, tenant, id)
                 .await?
-                .ok_or(Error::not_found("policy"))?;
+                .ok_or_else(|| Error::no_such("policy", id))?;
             if !policy.enabled && !candidate.with_policies.contains(&id) {
                 candidate.with_policies.push(id);
                 candidate.with.push((policy.priority, stored(job, rules).await?));

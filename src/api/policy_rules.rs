@@ -492,7 +492,7 @@ impl PolicyRulesApi {
         caller.may(Action::ListPolicyRules, On::Policy(policy)).await?;
         let after = wanted.after.map(ordinal_of);
         let rows = policies::list_rules(caller.store(), tenant, policy, after, wanted.to_read()).await?;
-        let rows = rows.ok_or(Error::not_found("policy"))?;
+        let rows = rows.ok_or_else(|| Error::no_such("policy", policy))?;
         let rules = rows.len();
         let convert = move || {
             rows.into_iter()
@@ -581,7 +581,7 @@ impl PolicyRulesApi {
     ) -> Result<Tagged<PolicyRule>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetPolicyRule, On::Policy(policy_id.0)).await?;
         let rule = policies::find_rule(caller.store(), caller.tenant_id(), policy_id.0, rule_id.0).await?;
-        let rule = rule.ok_or(Error::not_found("policy_rule"))?;
+        let rule = rule.ok_or_else(|| Error::no_such("policy_rule", rule_id.0))?;
         let etag = of_rule(&rule);
         Ok(Tagged::Done(Answer(PolicyRule::try_from(rule)?), etag))
     }

@@ -159,7 +159,7 @@ impl TenantsApi {
     ) -> Result<Tagged<Tenant>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetTenant, On::Tenant).await?;
         let tenant = tenants::find(caller.store(), id.0).await?;
-        Ok(Tenant::tagged(tenant.ok_or(Error::not_found("tenant"))?))
+        Ok(Tenant::tagged(tenant.ok_or_else(|| Error::no_such("tenant", id.0))?))
     }
 
     /// Change a tenant

@@ -11,7 +11,7 @@ use super::{
     body::{Answer, Body},
     error::{ALWAYS, E404, E409, E412, Error, Failure, In, WITH_BODY},
     etag::{IfMatch, etag},
-    idempotency::Once,
+    idempotency::{Once, Unwritten},
     page::{List, Page},
     params::{Cursor, Limit, OptionalQuery, Path},
 };
@@ -21,7 +21,7 @@ use crate::{
         caller::{Circumstances, On},
         ids::UserId,
         text::{Email, Name, RoleName},
-        users::{self, CreateUser, SuspendUser, UpdateUser},
+        users::{self, CreateUser, SuspendUser, UpdateUser, UserRefusal},
     },
     policy::{Action, entities},
 };
@@ -87,11 +87,17 @@ pub struct UserCreate {
     pub roles: Option<Vec<RoleName>>,
 }
 
-/// What is to change of a user; what is absent stays.
+/// The fields of a user to change; absent fields stay as they are.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct UserUpdate {
+    /// Their email address.
+    #[oai(nullable)]
+    pub email: Option<Email>,
+    /// Whether the address is known to be theirs. If it is absent, a new address counts as not verified.
+    #[oai(nullable)]
+    pub email_verified: Option<bool>,
     /// Their name.
     #[oai(nullable)]
     pub name: Option<Name>,
@@ -124,6 +130,23 @@ fn role_texts(roles: &[RoleName]) -> RestrictedExpression {
     entities::texts(roles.iter().map(RoleName::as_str))
 }
 
+/// That another user has an address, and who: the user is named to callers who may read them.
+async fn already_exists(caller: &Caller<'_>, email: &Email) -> Error {
+    let user = users::find_by_email(caller.store(), caller.tenant_id(), email).await;
+    let id = match user {
+        Ok(Some(user)) => {
+            let id = UserId(user.id);
+            let may_read = caller
+                .could(Action::GetUser, On::User(id), Circumstances::default)
+                .await;
+            may_read.unwrap_or(false).then_some(id)
+        }
+        // The user has gone since, or the database has: the refusal stands without an id.
+        Ok(None) | Err(_) => None,
+    };
+    Error::UserAlreadyExists { id }
+}
+
 /// The operations on users.
 pub struct UsersApi;
 
@@ -138,16 +161,19 @@ impl UsersApi {
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
         caller: Caller<'_>,
+        /// Only the user with this email address (ignoring case).
+        email: OptionalQuery<Email>,
         /// How many rows to answer with at most.
         limit: OptionalQuery<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
         cursor: OptionalQuery<Cursor>,
     ) -> Result<Answer<Page<User>>, Failure<{ ALWAYS }>> {
         let tenant = caller.tenant_id();
-        let list = List::new("users", tenant, "");
+        let filter = email.0.as_ref().map(Email::key).unwrap_or_default();
+        let list = List::new("users", tenant, &filter);
         let wanted = list.wanted(limit, cursor)?;
         caller.may(Action::ListUsers, On::Tenant).await?;
-        let rows = users::list(caller.store(), tenant, wanted.after, wanted.to_read()).await?;
+        let rows = users::list(caller.store(), tenant, email.0.as_ref(), wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |user| user.id, User::from)))
     }
 
@@ -176,7 +202,7 @@ impl UsersApi {
         let change = CreateUser {
             permit,
             id,
-            email,
+            email: email.clone(),
             name,
             roles,
         };
@@ -188,7 +214,10 @@ impl UsersApi {
                 etag,
             ))
         };
-        Ok(caller.write(change, answer).await?)
+        match caller.write(change, answer).await {
+            Err(Unwritten::Refused(UserRefusal::EmailTaken)) => Err(already_exists(&caller, &email).await.into()),
+            outcome => Ok(outcome?),
+        }
     }
 
     /// Get a user
@@ -205,12 +234,13 @@ impl UsersApi {
     ) -> Result<Tagged<User>, Failure<{ ALWAYS | E404 }>> {
         caller.may(Action::GetUser, On::User(id.0)).await?;
         let user = users::find(caller.store(), caller.tenant_id(), id.0).await?;
-        Ok(User::tagged(user.ok_or(Error::not_found("user"))?))
+        Ok(User::tagged(user.ok_or_else(|| Error::no_such("user", id.0))?))
     }
 
     /// Change a user
     ///
-    /// What is absent stays. Needs the scope `users:write`, or a policy that permits `updateUser`.
+    /// Absent fields stay as they are. A changed email address counts as not verified, unless `email_verified` says
+    /// otherwise. Needs the scope `users:write`, or a policy that permits `updateUser`.
     #[oai(path = "/v1/users/:id", method = "put", operation_id = "updateUser")]
     async fn update(
         &self,
@@ -223,20 +253,38 @@ impl UsersApi {
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<UserUpdate>,
-    ) -> Result<Tagged<User>, Failure<{ WITH_BODY | E404 | E412 }>> {
+    ) -> Result<Tagged<User>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
         let expected = if_match.expected()?;
-        let Body(UserUpdate { name, roles }) = body;
+        let Body(UserUpdate {
+            email,
+            email_verified,
+            name,
+            roles,
+        }) = body;
         check_roles(roles.as_ref())?;
-        let context = || Circumstances::of(roles.iter().map(|roles| ("roles", role_texts(roles))));
+        let context = || {
+            let address = |email: &Email| RestrictedExpression::new_string(email.to_string());
+            let members = [
+                ("roles", roles.as_deref().map(role_texts)),
+                ("email", email.as_ref().map(address)),
+                ("email_verified", email_verified.map(RestrictedExpression::new_bool)),
+            ];
+            Circumstances::of(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
+        };
         let permit = caller.may_with(Action::UpdateUser, On::User(id.0), context).await?;
         let change = UpdateUser {
             permit,
             id: id.0,
             expected,
+            email: email.clone(),
+            email_verified,
             name,
             roles,
         };
-        Ok(User::tagged(caller.store().write(change).await?))
+        match (caller.store().write(change).await, email) {
+            (Err(UserRefusal::EmailTaken), Some(email)) => Err(already_exists(&caller, &email).await.into()),
+            (outcome, _) => Ok(User::tagged(outcome?)),
+        }
     }
 
     /// Suspend a user, or make them active again

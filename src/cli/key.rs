@@ -194,7 +194,7 @@ async fn revoke(id: ApiKeyId, tenant: &str, database: &Database) -> Outcome {
         let change = RevokeApiKey::new(Permit::of_operator(tenant_id, Action::RevokeApiKey), id);
         store.write(change).await.map_err(|refusal| told(refusal, tenant))?;
         let key = api_keys::find(store, tenant_id, id).await?;
-        key.ok_or_else(|| told(ApiKeyRefusal::NoKey, tenant).into())
+        key.ok_or_else(|| told(ApiKeyRefusal::NoKey(id), tenant).into())
     })
     .await?;
     print_json(&ApiKey::from(key))
@@ -205,8 +205,8 @@ fn told(refusal: ApiKeyRefusal, tenant: &str) -> String {
     match refusal {
         ApiKeyRefusal::Store(error) => error.to_string(),
         ApiKeyRefusal::Randomness => "the operating system provides no random numbers".into(),
-        ApiKeyRefusal::NoKey => {
-            format!("tenant {tenant} has no API key with this id; `aka key list --tenant {tenant}` shows all")
+        ApiKeyRefusal::NoKey(id) => {
+            format!("tenant {tenant} has no API key {id}; `aka key list --tenant {tenant}` shows all")
         }
         _ => format!("--tenant {tenant}: the tenant no longer exists"),
     }

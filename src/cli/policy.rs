@@ -176,13 +176,12 @@ async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
             checked: Checked::forced(),
         };
         store.write(change).await.map_err(|refusal| match refusal {
-            PolicyRefusal::NoPolicy => {
-                format!("tenant {tenant} has no policy with this id; `aka policy list --tenant {tenant}` shows all")
-                    .into()
+            PolicyRefusal::NoPolicy(_) => {
+                format!("tenant {tenant} has no policy {id}; `aka policy list --tenant {tenant}` shows all").into()
             }
             PolicyRefusal::Store(error) => error.into(),
             PolicyRefusal::Changed
-            | PolicyRefusal::NoRule
+            | PolicyRefusal::NoRule(_)
             | PolicyRefusal::NotAnOrder { .. }
             | PolicyRefusal::LocksOut(_)
             | PolicyRefusal::Overtaken

@@ -45,7 +45,7 @@ use crate::{
     store::{Applied, Change, Record, Store, StoreError, Tx},
 };
 
-const PREFIX: &str = "aka_";
+pub(crate) const PREFIX: &str = "aka_";
 const ID_BYTES: usize = 16;
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 4;
@@ -390,11 +390,11 @@ fn context(
 #[derive(Debug)]
 pub enum ApiKeyRefusal {
     /// The tenant has no such key.
-    NoKey,
+    NoKey(ApiKeyId),
     /// There is no such tenant.
-    NoTenant,
+    NoTenant(TenantId),
     /// The tenant has no such provider.
-    NoIdentityProvider,
+    NoIdentityProvider(IdentityProviderId),
     /// A key that works no more cannot be rotated.
     Ended,
     /// A key that has a successor already cannot be rotated: its end is that of the overlap, and no longer its own.
@@ -485,12 +485,11 @@ async fn insert(
         .await;
     match inserted.map_err(StoreError::from) {
         Ok(_) => Ok((row, raw)),
-        // The tenant of the caller exists; another one's existence, and the provider's, is for the foreign keys to say.
-        Err(StoreError::Reference(_)) if key.identity_provider_id.is_some() && tenant == permit.tenant() => {
-            Err(ApiKeyRefusal::NoIdentityProvider)
-        }
-        Err(StoreError::Reference(_)) if key.identity_provider_id.is_none() => Err(ApiKeyRefusal::NoTenant),
-        Err(StoreError::Reference(_)) => Err(ApiKeyRefusal::NoIdentityProvider),
+        // Whether there are such a tenant and such a provider is for the foreign keys to say.
+        Err(StoreError::Reference(_)) => Err(match key.identity_provider_id {
+            Some(provider) => ApiKeyRefusal::NoIdentityProvider(provider),
+            None => ApiKeyRefusal::NoTenant(tenant),
+        }),
         Err(error) => Err(error.into()),
     }
 }
@@ -517,7 +516,7 @@ impl Change for RevokeApiKey {
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, ApiKeyRefusal> {
         let tenant = self.permit.tenant();
         let key = api_key::Entity::find_by_id((tenant.0, self.id.0)).one(tx.db).await?;
-        let key = key.ok_or(ApiKeyRefusal::NoKey)?;
+        let key = key.ok_or(ApiKeyRefusal::NoKey(self.id))?;
         if key.revoked_at.is_some() {
             return Ok(Applied::unchanged(()));
         }
@@ -557,7 +556,7 @@ impl Change for RotateApiKey {
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, ApiKeyRefusal> {
         let tenant = self.permit.tenant();
         let old = api_key::Entity::find_by_id((tenant.0, self.id.0)).one(tx.db).await?;
-        let old = old.ok_or(ApiKeyRefusal::NoKey)?;
+        let old = old.ok_or(ApiKeyRefusal::NoKey(self.id))?;
         if old.revoked_at.is_some() || old.expires_at.is_some_and(|at| at <= tx.now.0) {
             return Err(ApiKeyRefusal::Ended);
         }

@@ -252,8 +252,25 @@ const REMOVED_AT_A_TIME: usize = 1_000;
 ///
 /// [`StoreError`]
 pub async fn erase(tx: &Tx<'_>, tenant: TenantId, user: UserId, traces: &Traces) -> Result<(), StoreError> {
+    remove(tx, tenant, Some(&format!("user:{user}")), traces).await
+}
+
+/// Removes the decisions that name an address which a user no longer has: nothing would find them when the user is erased.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn forget_address(tx: &Tx<'_>, tenant: TenantId, email_key: &str) -> Result<(), StoreError> {
+    let traces = Traces {
+        emails: [email_key.to_owned()].into(),
+        ..Traces::default()
+    };
+    remove(tx, tenant, None, &traces).await
+}
+
+/// Removes the decisions on a resource, and those that show a trace.
+async fn remove(tx: &Tx<'_>, tenant: TenantId, resource: Option<&str>, traces: &Traces) -> Result<(), StoreError> {
     let backend = tx.db.get_database_backend();
-    let resource = format!("user:{user}");
     let mut found = Vec::new();
     for row in tx
         .db
@@ -265,7 +282,7 @@ pub async fn erase(tx: &Tx<'_>, tenant: TenantId, user: UserId, traces: &Traces)
         let text = |index| row.try_get_by_index::<Option<String>>(index);
         let emails = [text(3)?, text(4)?];
         let account = text(5)?.and_then(|id| id.parse().ok()).zip(text(6)?);
-        let is_theirs = on == resource
+        let is_theirs = resource == Some(&*on)
             || traces.actors.contains(&actor)
             || emails
                 .iter()

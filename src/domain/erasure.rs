@@ -123,7 +123,7 @@ async fn lock(tx: &Tx<'_>, tenant: TenantId, id: UserId) -> Result<user::Model, 
     if tx.db.get_database_backend() == DatabaseBackend::Postgres {
         query = query.lock_exclusive();
     }
-    query.one(tx.db).await?.ok_or(UserRefusal::NoUser)
+    query.one(tx.db).await?.ok_or(UserRefusal::NoUser(id))
 }
 
 /// Accounts that are theirs, and those that were and are nobody's now; some of them.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aka_entity::{api_key, audit_log_entry::ActorType};
 use cedar_policy::RestrictedExpression;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{
     api_keys,
@@ -24,13 +25,16 @@ use crate::{
     store::{Store, StoreError},
 };
 
+/// The member of a link's context that is the domain of the account's address.
+const DOMAIN: &str = "external_email_domain";
+
 /// Why a question cannot be asked.
 #[derive(Debug)]
 pub enum QuestionRefusal {
     /// A text is not of the form that it must have.
     Malformed(String),
     /// The tenant has no such thing.
-    NotFound(&'static str),
+    NotFound(&'static str, Option<Uuid>),
     /// The store cannot be asked.
     Store(StoreError),
 }
@@ -115,7 +119,7 @@ pub async fn principal(
         On::ApiKey(id) => {
             let key = api_keys::find(store, tenant, id)
                 .await?
-                .ok_or(QuestionRefusal::NotFound("api_key"))?;
+                .ok_or(QuestionRefusal::NotFound("api_key", Some(id.0)))?;
             (
                 id.to_string(),
                 ActorType::ApiKey,
@@ -126,7 +130,8 @@ pub async fn principal(
         }
         On::User(id) => {
             let user = users::find(store, tenant, id).await?;
-            let user = user.ok_or(QuestionRefusal::NotFound("user"))?;
+            // A user who was named by an address that nobody has has no id.
+            let user = user.ok_or(QuestionRefusal::NotFound("user", None))?;
             (
                 user.id.to_string(),
                 ActorType::Oidc,
@@ -135,7 +140,9 @@ pub async fn principal(
                 Vec::new(),
             )
         }
-        On::Tenant | On::IdentityProvider(_) | On::Policy(_) => return Err(QuestionRefusal::NotFound("principal")),
+        On::Tenant | On::IdentityProvider(_) | On::Policy(_) => {
+            return Err(QuestionRefusal::NotFound("principal", None));
+        }
     };
     let entity = entities::member_of(entity, groups);
     Ok(Principal {
@@ -158,9 +165,11 @@ pub fn unknown_principal(tenant: TenantId, on: On, groups: &[String]) -> Result<
     let (actor_id, actor_type) = match on {
         On::ApiKey(id) => (id.to_string(), ActorType::ApiKey),
         On::User(id) => (id.to_string(), ActorType::Oidc),
-        On::Tenant | On::IdentityProvider(_) | On::Policy(_) => return Err(QuestionRefusal::NotFound("principal")),
+        On::Tenant | On::IdentityProvider(_) | On::Policy(_) => {
+            return Err(QuestionRefusal::NotFound("principal", None));
+        }
     };
-    let unknown = on.unknown().ok_or(QuestionRefusal::NotFound("principal"))?;
+    let unknown = on.unknown().ok_or(QuestionRefusal::NotFound("principal", None))?;
     Ok(Principal {
         tenant,
         actor_id,
@@ -231,7 +240,7 @@ pub fn resource(tenant: TenantId, name: &str) -> Result<On, QuestionRefusal> {
         "policy" => id.parse().map(On::Policy),
         "tenant" => match id.parse::<TenantId>() {
             Ok(id) if id == tenant => Ok(On::Tenant),
-            Ok(_) => return Err(QuestionRefusal::NotFound("tenant")),
+            Ok(id) => return Err(QuestionRefusal::NotFound("tenant", Some(id.0))),
             Err(error) => Err(error),
         },
         _ => return Err(malformed()),
@@ -264,6 +273,15 @@ pub fn circumstances(tenant: &Arc<TenantState>, context: &Map<String, Value>) ->
                 .map_err(|reason| format!("has a member `{name}` that is not a value of Cedar: {reason}"))?,
         };
         circumstances.context.push((name.clone().into(), value));
+    }
+    // A link has it beside the address, from which it follows.
+    let address: Option<Email> = context
+        .get("external_email")
+        .and_then(|value| value.as_str()?.parse().ok());
+    if let Some(address) = address.filter(|_| !context.contains_key(DOMAIN)) {
+        circumstances
+            .context
+            .push((DOMAIN.into(), RestrictedExpression::new_string(address.domain())));
     }
     Ok(circumstances)
 }

@@ -90,12 +90,16 @@ pub enum IdentityProviderRefusal {
     Changed,
     /// Its configuration would be wrong, with the secrets that stay.
     Config(Invalid),
+    /// Another provider of the tenant has this name.
+    NameTaken,
     /// The tenant has no such provider.
-    NoIdentityProvider,
+    NoIdentityProvider(IdentityProviderId),
     /// Another provider of the tenant has the same `issuer` in its configuration.
     IssuerTaken,
     /// Accounts at it are linked to users.
     InUse {
+        /// Which provider.
+        id: IdentityProviderId,
         /// How many.
         linked: u64,
     },
@@ -113,6 +117,8 @@ impl From<StoreError> for IdentityProviderRefusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Duplicate(what) if what.contains("token_issuer") => Self::IssuerTaken,
+            // The databases name the column, or the index, which is called like it.
+            StoreError::Duplicate(what) if what.contains("name_key") => Self::NameTaken,
             error => Self::Store(error),
         }
     }
@@ -122,6 +128,27 @@ impl From<sea_orm::DbErr> for IdentityProviderRefusal {
     fn from(error: sea_orm::DbErr) -> Self {
         StoreError::from(error).into()
     }
+}
+
+/// The form under which names are compared: names that differ in case look like one.
+fn name_key(name: &Name) -> String {
+    name.as_str().to_lowercase()
+}
+
+/// The provider of a name, ignoring case.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find_by_name(
+    store: &Store,
+    tenant: TenantId,
+    name: &Name,
+) -> Result<Option<identity_provider::Model>, StoreError> {
+    let query = identity_provider::Entity::find()
+        .filter(identity_provider::COLUMN.tenant_id.eq(tenant.0))
+        .filter(identity_provider::COLUMN.name_key.eq(name_key(name)));
+    Ok(query.one(store.reader()).await?)
 }
 
 /// The state of a provider.
@@ -182,6 +209,7 @@ impl Change for CreateIdentityProvider {
             tenant_id: self.permit.tenant().0,
             id: self.id.0,
             name: self.name.to_string(),
+            name_key: name_key(&self.name),
             provider_type: self.provider_type,
             token_issuer: issuer_in(&config).map(|issuer| issuer.issuer),
             config: Value::Null,
@@ -282,12 +310,13 @@ impl Change for UpdateIdentityProvider {
         let provider = identity_provider::Entity::find_by_id((tenant.0, self.id.0))
             .one(tx.db)
             .await?;
-        let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider)?;
+        let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider(self.id))?;
         check(&self.expected, &revision(&provider))?;
         self.check_permitted(&provider, tx.root_key)?;
         let mut changed = provider.clone().into_active_model();
         if let Some(name) = &self.name {
             changed.name = Set(name.to_string());
+            changed.name_key = Set(name_key(name));
         }
         if let Some(config) = self.completed_config(&provider, tx.root_key)? {
             changed.token_issuer = Set(issuer_in(&config).map(|issuer| issuer.issuer));
@@ -330,7 +359,7 @@ impl Change for DeleteIdentityProvider {
         let provider = identity_provider::Entity::find_by_id((tenant.0, self.id.0))
             .one(tx.db)
             .await?;
-        let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider)?;
+        let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider(self.id))?;
         check(&self.expected, &revision(&provider))?;
         identity::Entity::delete_many()
             .filter(identity::COLUMN.tenant_id.eq(tenant.0))
@@ -344,7 +373,7 @@ impl Change for DeleteIdentityProvider {
             .count(tx.db)
             .await?;
         if linked > 0 {
-            return Err(IdentityProviderRefusal::InUse { linked });
+            return Err(IdentityProviderRefusal::InUse { id: self.id, linked });
         }
         // The foreign key has the last word: another node may have linked an account since.
         let deleted = identity_provider::Entity::delete_by_id((tenant.0, self.id.0))
@@ -355,7 +384,7 @@ impl Change for DeleteIdentityProvider {
                 let record = record(&self.permit, &provider, tx.root_key, "identity_provider.deleted");
                 Ok(Applied::recorded((), record).in_memory_of_nodes(tenant))
             }
-            Err(StoreError::Reference(_)) => Err(IdentityProviderRefusal::InUse { linked: 1 }),
+            Err(StoreError::Reference(_)) => Err(IdentityProviderRefusal::InUse { id: self.id, linked: 1 }),
             Err(error) => Err(error.into()),
         }
     }

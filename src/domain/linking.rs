@@ -30,21 +30,30 @@ use super::{
 };
 use crate::store::{Applied, Change, Question, Record, Store, StoreError, Tx, change::Outcome, rows};
 
+/// An identity, and whether the user to whom it is linked is active.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The identity.
+    pub identity: identity::Model,
+    /// Absent: it is linked to nobody.
+    pub user_active: Option<bool>,
+}
+
 /// One identity of a user.
 ///
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn find(
-    store: &Store,
-    tenant: TenantId,
-    user: UserId,
-    id: IdentityId,
-) -> Result<Option<identity::Model>, StoreError> {
-    Ok(identity::Entity::find_by_id((tenant.0, id.0))
+pub async fn find(store: &Store, tenant: TenantId, user: UserId, id: IdentityId) -> Result<Option<Found>, StoreError> {
+    let owner = user::Entity::find_by_id((tenant.0, user.0)).one(store.reader()).await?;
+    let identity = identity::Entity::find_by_id((tenant.0, id.0))
         .filter(identity::COLUMN.user_id.eq(user.0))
         .one(store.reader())
-        .await?)
+        .await?;
+    Ok(identity.zip(owner).map(|(identity, owner)| Found {
+        identity,
+        user_active: Some(owner.active),
+    }))
 }
 
 /// Whose is an account? The look-up of its identity, of which many go in one statement.
@@ -59,7 +68,8 @@ pub struct Lookup {
 
 const COLUMNS: &str = "found.tenant_id, found.id, found.user_id, found.identity_provider_id, found.external_id, \
     found.external_username, found.external_email, found.external_display_name, found.linked_by, found.linked_at, \
-    found.last_synced_at, found.created_at, found.updated_at";
+    found.last_synced_at, found.created_at, found.updated_at, \
+    (SELECT active FROM users WHERE users.tenant_id = found.tenant_id AND users.id = found.user_id) AS user_active";
 
 /// The limit makes one search of the index of each account, whatever the planner believes of the table.
 const LOOKUP_POSTGRES: &str = "\
@@ -84,7 +94,7 @@ static LOOKUP_STATEMENT_SQLITE: LazyLock<String> =
 
 #[async_trait]
 impl Question for Lookup {
-    type Answer = Option<identity::Model>;
+    type Answer = Option<Found>;
 
     async fn answer_many(questions: &[Self], db: &DatabaseConnection) -> Result<Vec<Self::Answer>, StoreError> {
         let backend = db.get_database_backend();
@@ -109,9 +119,9 @@ impl Question for Lookup {
             Statement::from_sql_and_values(backend, LOOKUP_STATEMENT_SQLITE.as_str(), [rows::json(&asked)?.into()])
         };
         let mut answers = vec![None; questions.len()];
-        for (place, identity) in placed(db, statement).await? {
+        for (place, found) in placed(db, statement).await? {
             if let Some(answer) = answers.get_mut(place) {
-                *answer = Some(identity);
+                *answer = Some(found);
             }
         }
         Ok(answers)
@@ -119,14 +129,18 @@ impl Question for Lookup {
 }
 
 /// The identities that a statement finds, each with the place of the question that it answers.
-async fn placed(db: &DatabaseConnection, statement: Statement) -> Result<Vec<(usize, identity::Model)>, StoreError> {
-    let mut found = Vec::new();
+async fn placed(db: &DatabaseConnection, statement: Statement) -> Result<Vec<(usize, Found)>, StoreError> {
+    let mut all = Vec::new();
     for row in db.query_all_raw(statement).await? {
         let place: i64 = row.try_get_by_index(0)?;
         let place = usize::try_from(place - 1).map_err(|error| StoreError::Fault(error.to_string()))?;
-        found.push((place, identity::Model::from_query_result(&row, "")?));
+        let found = Found {
+            identity: identity::Model::from_query_result(&row, "")?,
+            user_active: row.try_get("", "user_active")?,
+        };
+        all.push((place, found));
     }
-    Ok(found)
+    Ok(all)
 }
 
 /// Which accounts has a user? A page of their identities, oldest first, of which many go in one statement.
@@ -174,7 +188,7 @@ static OF_USER_STATEMENT_SQLITE: LazyLock<String> =
 
 #[async_trait]
 impl Question for OfUser {
-    type Answer = Vec<identity::Model>;
+    type Answer = Vec<Found>;
 
     async fn answer_many(questions: &[Self], db: &DatabaseConnection) -> Result<Vec<Self::Answer>, StoreError> {
         // The statement has one limit, the greatest: what is too much for a page is left away below.
@@ -199,11 +213,11 @@ impl Question for OfUser {
             Statement::from_sql_and_values(backend, OF_USER_STATEMENT_SQLITE.as_str(), values)
         };
         let mut answers: Vec<Self::Answer> = questions.iter().map(|_| Vec::new()).collect();
-        for (place, identity) in placed(db, statement).await? {
+        for (place, found) in placed(db, statement).await? {
             if let (Some(answer), Some(asked)) = (answers.get_mut(place), questions.get(place))
                 && (answer.len() as u64) < asked.limit
             {
-                answer.push(identity);
+                answer.push(found);
             }
         }
         Ok(answers)
@@ -222,7 +236,10 @@ pub async fn list_at(
     provider: IdentityProviderId,
     after: Option<Uuid>,
     limit: u64,
-) -> Result<Vec<identity::Model>, StoreError> {
+) -> Result<Vec<Found>, StoreError> {
+    let Some(owner) = user::Entity::find_by_id((tenant.0, user.0)).one(store.reader()).await? else {
+        return Ok(Vec::new());
+    };
     let mut query = identity::Entity::find()
         .filter(identity::COLUMN.tenant_id.eq(tenant.0))
         .filter(identity::COLUMN.user_id.eq(user.0))
@@ -230,11 +247,16 @@ pub async fn list_at(
     if let Some(after) = after {
         query = query.filter(identity::COLUMN.id.gt(after));
     }
-    Ok(query
+    let identities = query
         .order_by_asc(identity::Column::Id)
         .limit(limit)
         .all(store.reader())
-        .await?)
+        .await?;
+    let found = |identity| Found {
+        identity,
+        user_active: Some(owner.active),
+    };
+    Ok(identities.into_iter().map(found).collect())
 }
 
 fn account(tenant: TenantId, provider: IdentityProviderId, external_id: &str) -> sea_orm::Select<identity::Entity> {
@@ -286,22 +308,22 @@ impl Link {
 #[derive(Debug)]
 pub enum Linked {
     /// Nobody knew the account, or it was linked to nobody.
-    Now(identity::Model),
-    /// It was linked to this very user before.
-    Already(identity::Model),
+    Now(Found),
+    /// It was linked to this very user before. What the caller said of the account counts now.
+    Already(Found),
 }
 
 /// Why an account is not linked.
 #[derive(Debug)]
 pub enum LinkRefusal {
     /// The tenant has no such user.
-    NoUser,
+    NoUser(UserId),
     /// The tenant has no such provider.
-    NoIdentityProvider,
+    NoIdentityProvider(IdentityProviderId),
     /// The user is suspended.
-    UserSuspended,
+    UserSuspended(UserId),
     /// The provider is disabled.
-    IdentityProviderDisabled,
+    IdentityProviderDisabled(IdentityProviderId),
     /// The account is linked to another user: this is the identity as it is.
     LinkedToAnother(Box<identity::Model>),
     /// The store could not do it.
@@ -377,16 +399,19 @@ impl Link {
     fn inserted(&self, tx: &Tx<'_>) -> Applied<Linked> {
         let identity = self.row(tx);
         let record = record(&self.permit, &identity, self.user, "identity.linked");
-        Applied::recorded(Linked::Now(identity), record)
+        // The insert takes active users only.
+        let user_active = Some(true);
+        Applied::recorded(Linked::Now(Found { identity, user_active }), record)
     }
 
     /// The insert gave way: because user or provider do not allow it, or because the account is known.
     async fn adopt(&self, tx: &Tx<'_>) -> Result<Applied<Linked>, LinkRefusal> {
         let tenant = self.permit.tenant();
         let user = user::Entity::find_by_id((tenant.0, self.user.0)).one(tx.db).await?;
-        let user = user.ok_or(LinkRefusal::NoUser)?;
+        let user = user.ok_or(LinkRefusal::NoUser(self.user))?;
         let provider = identity_provider::Entity::find_by_id((tenant.0, self.account.identity_provider_id.0));
-        let provider = provider.one(tx.db).await?.ok_or(LinkRefusal::NoIdentityProvider)?;
+        let no_provider = LinkRefusal::NoIdentityProvider(self.account.identity_provider_id);
+        let provider = provider.one(tx.db).await?.ok_or(no_provider)?;
         let mut query = account(
             tenant,
             self.account.identity_provider_id,
@@ -398,33 +423,64 @@ impl Link {
         let known = query.one(tx.db).await?;
         match known {
             // Repeating a link is safe, whatever has become of user and provider since.
-            Some(known) if known.user_id == Some(self.user.0) => Ok(Applied::unchanged(Linked::Already(known))),
-            _ if !user.active => Err(LinkRefusal::UserSuspended),
-            _ if !provider.enabled => Err(LinkRefusal::IdentityProviderDisabled),
+            Some(known) if known.user_id == Some(self.user.0) => self.link_again(known, user.active, tx).await,
+            _ if !user.active => Err(LinkRefusal::UserSuspended(self.user)),
+            _ if !provider.enabled => Err(LinkRefusal::IdentityProviderDisabled(self.account.identity_provider_id)),
             Some(known) if known.user_id.is_some() => Err(LinkRefusal::LinkedToAnother(Box::new(known))),
             Some(known) => {
-                let identity = self.link_known(known, tx).await?;
+                let mut linked = self.described(&known, tx);
+                linked.user_id = Set(Some(self.user.0));
+                linked.linked_by = Set(self.linked_by);
+                linked.linked_at = Set(Some(tx.now.0));
+                let identity = linked.update(tx.db).await?;
                 let record = record(&self.permit, &identity, self.user, "identity.linked");
-                Ok(Applied::recorded(Linked::Now(identity), record))
+                let user_active = Some(user.active);
+                Ok(Applied::recorded(Linked::Now(Found { identity, user_active }), record))
             }
             // Between the insert and this look another node took the row away. The caller may send it again.
             None => Err(StoreError::Unavailable("the account was being changed at the same time".into()).into()),
         }
     }
 
-    /// Links an identity that nobody had. It keeps its id; what the caller said of the account counts, and what they
-    /// did not say stays.
-    async fn link_known(&self, known: identity::Model, tx: &Tx<'_>) -> Result<identity::Model, LinkRefusal> {
+    /// Links an account again to the user who has it. Nothing is written unless the account is described in another way
+    /// than before.
+    async fn link_again(
+        &self,
+        known: identity::Model,
+        user_active: bool,
+        tx: &Tx<'_>,
+    ) -> Result<Applied<Linked>, LinkRefusal> {
+        let account = |identity| {
+            Linked::Already(Found {
+                identity,
+                user_active: Some(user_active),
+            })
+        };
+        let described = self.described(&known, tx);
+        let same = [
+            (&described.external_username, &known.external_username),
+            (&described.external_email, &known.external_email),
+            (&described.external_display_name, &known.external_display_name),
+        ];
+        if same.into_iter().all(|(new, old)| new.try_as_ref() == Some(old)) {
+            return Ok(Applied::unchanged(account(known)));
+        }
+        let identity = described.update(tx.db).await?;
+        let record = record(&self.permit, &identity, self.user, "identity.updated");
+        Ok(Applied::recorded(account(identity), record))
+    }
+
+    /// A known identity, which keeps its id, as the caller describes the account; what they did not say stays.
+    fn described(&self, known: &identity::Model, tx: &Tx<'_>) -> identity::ActiveModel {
         let said = self.row(tx);
         let mut identity = known.clone().into_active_model();
-        identity.user_id = Set(said.user_id);
-        identity.external_username = Set(said.external_username.or(known.external_username));
-        identity.external_email = Set(said.external_email.or(known.external_email));
-        identity.external_display_name = Set(said.external_display_name.or(known.external_display_name));
-        identity.linked_by = Set(self.linked_by);
-        identity.linked_at = Set(said.linked_at);
+        identity.external_username = Set(said.external_username.or_else(|| known.external_username.clone()));
+        identity.external_email = Set(said.external_email.or_else(|| known.external_email.clone()));
+        identity.external_display_name = Set(said
+            .external_display_name
+            .or_else(|| known.external_display_name.clone()));
         identity.updated_at = Set(tx.now.0);
-        Ok(identity.update(tx.db).await?)
+        identity
     }
 }
 
@@ -580,7 +636,8 @@ impl Change for Unlink {
     }
 }
 
-/// What the audit log and the outbox tell of a link or its end: ids of ours, because both outlive the erasure of a user.
+/// What the audit log and the outbox tell of a link, a change of its account, or its end: ids of ours, because both outlive
+/// the erasure of a user.
 fn record(permit: &Permit, identity: &identity::Model, user: UserId, event_type: &'static str) -> Record {
     #[derive(Serialize)]
     struct Entry {

@@ -193,9 +193,9 @@ pub enum PolicyRefusal {
         reason: String,
     },
     /// The tenant has no such policy.
-    NoPolicy,
+    NoPolicy(Option<PolicyId>),
     /// The policy has no such rule.
-    NoRule,
+    NoRule(PolicyRuleId),
     /// The policy, or the tenant, would have more rules than it may have, or rules that weigh more.
     TooManyRules(Excess),
     /// Nobody could take it back.
@@ -221,7 +221,7 @@ impl From<Excess> for PolicyRefusal {
 impl From<StoreError> for PolicyRefusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Reference(_) => Self::NoPolicy,
+            StoreError::Reference(_) => Self::NoPolicy(None),
             error => Self::Store(error),
         }
     }

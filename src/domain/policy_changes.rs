@@ -360,7 +360,7 @@ pub(super) async fn get(tx: &Tx<'_>, tenant: TenantId, id: PolicyId) -> Result<p
     if tx.db.get_database_backend() == DatabaseBackend::Postgres {
         query = query.lock_exclusive();
     }
-    query.one(tx.db).await?.ok_or(PolicyRefusal::NoPolicy)
+    query.one(tx.db).await?.ok_or(PolicyRefusal::NoPolicy(Some(id)))
 }
 
 pub(super) async fn rules_of(

@@ -218,5 +218,5 @@ async fn rule_of(
     id: PolicyRuleId,
 ) -> Result<policy_rule::Model, PolicyRefusal> {
     let query = policy_rule::Entity::find_by_id((tenant.0, id.0)).filter(policy_rule::COLUMN.policy_id.eq(policy.0));
-    query.one(tx.db).await?.ok_or(PolicyRefusal::NoRule)
+    query.one(tx.db).await?.ok_or(PolicyRefusal::NoRule(id))
 }

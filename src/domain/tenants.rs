@@ -61,7 +61,7 @@ pub enum TenantRefusal {
     /// It is not as the change expects it: somebody else has changed it.
     Changed,
     /// There is no such tenant.
-    NoTenant,
+    NoTenant(TenantId),
     /// Another tenant has this short name.
     SlugTaken,
     /// There is a master tenant already.
@@ -163,7 +163,7 @@ impl Change for UpdateTenant {
         let tenant = tenant::Entity::find_by_id(self.id.0)
             .one(tx.db)
             .await?
-            .ok_or(TenantRefusal::NoTenant)?;
+            .ok_or(TenantRefusal::NoTenant(self.id))?;
         check(&self.expected, &revision(&tenant))?;
         let mut changed = tenant.into_active_model();
         if let Some(name) = &self.name {

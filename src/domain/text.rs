@@ -237,6 +237,14 @@ texts! {
 }
 
 impl Email {
+    /// The domain in the form in which domains are compared: in lower case and in ASCII.
+    #[must_use]
+    pub fn domain(&self) -> String {
+        let key = self.key();
+        key.rsplit_once('@')
+            .map_or_else(String::new, |(_, domain)| domain.to_owned())
+    }
+
     /// The form in which addresses are compared: [`email_key`].
     #[must_use]
     pub fn key(&self) -> String {

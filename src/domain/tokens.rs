@@ -262,7 +262,7 @@ async fn caller(
         external_id: claims.sub.clone(),
     };
     let identity = lookups.ask(asked).await?;
-    let user = match identity.and_then(|identity| identity.user_id) {
+    let user = match identity.and_then(|found| found.identity.user_id) {
         Some(user) => users::find(store, tenant_id, UserId(user)).await?,
         None => None,
     };

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     caller::Permit,
+    decision_log,
     ids::{TenantId, UserId},
     revision::{Changed, Expected, Revision, check},
     text::{Email, Name, RoleName},
@@ -38,7 +39,7 @@ pub async fn find_by_email(store: &Store, tenant: TenantId, email: &Email) -> Re
     Ok(query.one(store.reader()).await?)
 }
 
-/// The users of a tenant, oldest first, after a position.
+/// The users of a tenant, oldest first, after a position; all, or only the one who has an address.
 ///
 /// # Errors
 ///
@@ -46,10 +47,14 @@ pub async fn find_by_email(store: &Store, tenant: TenantId, email: &Email) -> Re
 pub async fn list(
     store: &Store,
     tenant: TenantId,
+    email: Option<&Email>,
     after: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<user::Model>, StoreError> {
     let mut query = user::Entity::find().filter(user::COLUMN.tenant_id.eq(tenant.0));
+    if let Some(email) = email {
+        query = query.filter(user::COLUMN.email_key.eq(email.key()));
+    }
     if let Some(after) = after {
         query = query.filter(user::COLUMN.id.gt(after));
     }
@@ -66,7 +71,7 @@ pub enum UserRefusal {
     /// They are not as the change expects them: somebody else has changed them.
     Changed,
     /// The tenant has no such user.
-    NoUser,
+    NoUser(UserId),
     /// Another user of the tenant has this address.
     EmailTaken,
     /// The store could not do it.
@@ -151,7 +156,7 @@ impl Change for CreateUser {
     }
 }
 
-/// Changes a user's name or roles; what is absent stays.
+/// Changes a user; what is absent stays.
 pub struct UpdateUser {
     /// That it is permitted.
     pub permit: Permit,
@@ -159,6 +164,10 @@ pub struct UpdateUser {
     pub id: UserId,
     /// As which they must be found.
     pub expected: Expected,
+    /// The new address.
+    pub email: Option<Email>,
+    /// Whether the address is known to be theirs. A new address is not, unless this says so.
+    pub email_verified: Option<bool>,
     /// The new name.
     pub name: Option<Name>,
     /// The new roles, all of them.
@@ -173,7 +182,17 @@ impl Change for UpdateUser {
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<user::Model>, UserRefusal> {
         let user = get(tx, &self.permit, self.id).await?;
         check(&self.expected, &revision(&user))?;
-        let mut changed = user.into_active_model();
+        let is_new = |email: &&Email| email.as_str() != user.email;
+        let email = self.email.as_ref().filter(is_new);
+        let mut changed = user.clone().into_active_model();
+        if let Some(email) = email {
+            // Nothing would find the old address again when the user is erased.
+            decision_log::forget_address(tx, self.permit.tenant(), &user.email_key).await?;
+            changed.email = Set(email.to_string());
+            changed.email_key = Set(email.key());
+        }
+        let same_address = email.is_none_or(|email| email.key() == user.email_key);
+        changed.email_verified = Set(self.email_verified.unwrap_or(user.email_verified && same_address));
         if let Some(name) = &self.name {
             changed.name = Set(name.to_string());
         }
@@ -227,7 +246,7 @@ impl Change for SuspendUser {
 
 async fn get(tx: &Tx<'_>, permit: &Permit, id: UserId) -> Result<user::Model, UserRefusal> {
     let user = user::Entity::find_by_id((permit.tenant().0, id.0)).one(tx.db).await?;
-    user.ok_or(UserRefusal::NoUser)
+    user.ok_or(UserRefusal::NoUser(id))
 }
 
 /// The roles of a user.

@@ -25,6 +25,9 @@ on_both_stores![
     text_that_is_not_utf_8_is_refused,
     the_longest_texts_are_accepted,
     nothing_of_a_refused_body_is_stored,
+    every_mistake_of_a_body_is_listed,
+    each_field_that_is_missing_is_listed,
+    a_list_of_mistakes_has_an_end,
 ];
 
 /// Sends a text as the JSON body of an operation, on things that do not exist: the body is looked at before them.
@@ -357,4 +360,79 @@ async fn nothing_of_a_refused_body_is_stored(aka: Aka) {
         .await
         .refused_as_unknown("user");
     assert_eq!(aka.rows().await.count("audit_log_entries", &of_tenant).await, 0);
+}
+
+/// The fields that a refusal lists, in their order.
+fn listed(refusal: &Answer) -> Vec<&str> {
+    let mistakes = refusal["details"]["errors"].as_array().expect("a list of mistakes");
+    mistakes
+        .iter()
+        .map(|mistake| mistake["field"].as_str().expect("a name"))
+        .collect()
+}
+
+async fn every_mistake_of_a_body_is_listed(aka: Aka) {
+    let acme = aka.tenant().await;
+
+    let body = json!({ "email": "ada", "roles": ["ok", "", 5], "nmae": "Ada" });
+    let refusal = acme.post("/v1/users").json(body).await.refused(400, "invalid_input");
+
+    let mut fields = listed(&refusal);
+    assert_eq!(refusal["details"]["field"], fields[0], "{refusal}");
+    fields.sort_unstable();
+    assert_eq!(fields, ["email", "name", "nmae", "roles[1]", "roles[2]"], "{refusal}");
+    for mistake in refusal["details"]["errors"].as_array().expect("a list") {
+        assert_eq!(mistake["in"], "body", "{refusal}");
+        assert!(
+            mistake["reason"].as_str().is_some_and(|reason| reason.len() > 8),
+            "{refusal}"
+        );
+    }
+    let one = acme
+        .post("/v1/users")
+        .json(json!({ "email": "ada", "name": "Ada" }))
+        .await;
+    assert_eq!(listed(&one.refused(400, "invalid_input")), ["email"]);
+}
+
+async fn each_field_that_is_missing_is_listed(aka: Aka) {
+    let acme = aka.tenant().await;
+    for (operation, fields) in with_body() {
+        let caller = operation.caller(&acme);
+        let mut required: Vec<&str> = fields
+            .iter()
+            .filter(|field| field.required)
+            .map(|field| field.name)
+            .collect();
+        if required.is_empty() {
+            continue;
+        }
+
+        let refusal = operation
+            .request_with(&caller, &json!({}))
+            .await
+            .refused(400, "invalid_input");
+
+        let mut fields = listed(&refusal);
+        fields.sort_unstable();
+        required.sort_unstable();
+        assert_eq!(fields, required, "{refusal}");
+    }
+}
+
+async fn a_list_of_mistakes_has_an_end(aka: Aka) {
+    let acme = aka.tenant().await;
+    let many: serde_json::Map<String, Value> = (0..5_000).map(|number| (format!("x{number}"), json!(1))).collect();
+
+    let refusal = acme
+        .post("/v1/users")
+        .json(Value::Object(many))
+        .await
+        .refused(400, "invalid_input");
+
+    assert!(
+        (10..100).contains(&listed(&refusal).len()),
+        "{}",
+        listed(&refusal).len()
+    );
 }

@@ -6,6 +6,8 @@ on_both_stores![
     every_code_of_the_document_has_a_page,
     a_page_for_a_code_that_there_is_not_is_not_found,
     an_error_points_at_its_page,
+    the_page_of_a_code_and_the_document_list_the_same_details,
+    the_page_says_what_a_look_up_finds,
 ];
 
 async fn page(aka: &Aka, path: &str) -> (u16, String) {
@@ -37,6 +39,7 @@ async fn every_code_of_the_document_has_a_page(aka: Aka) {
             "Status ",
             "Why it happens",
             "What to do",
+            "<code>documentation</code>",
         ] {
             assert!(page.contains(part), "{code}: {part}");
         }
@@ -60,4 +63,50 @@ async fn an_error_points_at_its_page(aka: Aka) {
     let (status, text) = page(&aka, path).await;
     assert_eq!(status, 200);
     assert!(text.contains("<code>invalid_input</code>"));
+}
+
+async fn the_page_of_a_code_and_the_document_list_the_same_details(aka: Aka) {
+    let schemas = &aka.document().json["components"]["schemas"];
+    let properties = schemas["ErrorDetails"]["properties"].as_object().expect("properties");
+    for code in schemas["ErrorCode"]["enum"].as_array().expect("codes") {
+        let code = code.as_str().expect("a name");
+        let (_, text) = page(&aka, &format!("/docs/errors/{code}")).await;
+        for (name, schema) in properties {
+            let description = schema["description"].as_str().expect("a description");
+            let told = description.contains(&format!("`{code}`")) || description.contains("every code");
+            assert_eq!(
+                text.contains(&format!("<td><code>{name}</code></td>")),
+                told,
+                "{code} {name}"
+            );
+        }
+    }
+    for (name, format) in [
+        ("user_id", "uuid"),
+        ("id", "uuid"),
+        ("identity_provider_id", "uuid"),
+        ("linked_to_user_id", "uuid"),
+        ("linked_at", "date-time"),
+    ] {
+        assert_eq!(properties[name]["format"], format, "{name}");
+    }
+    assert_eq!(properties["ways_out"]["items"]["$ref"], "#/components/schemas/WayOut");
+    let way_out: Vec<&String> = schemas["WayOut"]["properties"]
+        .as_object()
+        .expect("properties")
+        .keys()
+        .collect();
+    assert_eq!(way_out, ["way", "description", "method", "path"]);
+}
+
+async fn the_page_says_what_a_look_up_finds(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, provider) = (acme.user().await, acme.provider("github").await);
+    let linked = acme.link(user, provider, "583231").await.expect(201);
+    acme.unlink(user, linked.id()).await.expect(204);
+
+    acme.lookup(provider, "583231").await.expect(200);
+    let (_, text) = page(&aka, "/docs/errors/not_found").await;
+
+    assert!(text.contains("linked or not"), "an unlinked account is found: {text}");
 }

@@ -10,6 +10,8 @@ on_both_stores![
     providers_are_listed_and_filtered,
     an_update_changes_what_it_names_and_nothing_else,
     the_type_of_a_provider_does_not_change,
+    two_providers_cannot_have_one_name,
+    a_rule_compares_domains_in_any_case,
     a_provider_with_linked_accounts_is_not_deleted,
     a_provider_without_accounts_can_be_deleted,
     a_configuration_with_a_private_key_is_refused,
@@ -224,4 +226,68 @@ async fn a_configuration_that_half_describes_an_issuer_is_refused(aka: Aka) {
             .await
             .refused_input("body", "config");
     }
+}
+
+async fn two_providers_cannot_have_one_name(aka: Aka) {
+    let (acme, other) = (aka.tenant().await, aka.tenant().await);
+    let named = |name: &str| json!({ "name": name, "provider_type": "github" });
+    let first = acme
+        .post("/v1/identity-providers")
+        .json(named("GitHub"))
+        .await
+        .expect(201)
+        .id();
+    let second = acme.provider("slack").await;
+
+    let code = "identity_provider_already_exists";
+    let refusal = acme
+        .post("/v1/identity-providers")
+        .json(named("GITHUB"))
+        .await
+        .refused(409, code);
+    assert_eq!(refusal["details"]["identity_provider_id"], json!(first));
+    let rename = json!({ "name": "github" });
+    let renamed = acme
+        .put(format!("/v1/identity-providers/{second}"))
+        .json(&rename)
+        .await
+        .refused(409, code);
+    assert_eq!(renamed["details"]["identity_provider_id"], json!(first));
+    acme.put(format!("/v1/identity-providers/{first}"))
+        .json(&rename)
+        .await
+        .expect(200);
+    other
+        .post("/v1/identity-providers")
+        .json(named("GitHub"))
+        .await
+        .expect(201);
+    let writer = acme.limited_to(&["identity-providers:write"]).await;
+    let not_told = writer
+        .post("/v1/identity-providers")
+        .json(named("GitHub"))
+        .await
+        .refused(409, code);
+    assert!(!not_told.text().contains(&first.to_string()), "{not_told}");
+}
+
+async fn a_rule_compares_domains_in_any_case(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, provider) = (acme.user().await, acme.provider("github").await);
+    acme.policy(
+        100,
+        "forbid(principal, action == Action::\"createUserIdentity\", resource)
+         unless { context has external_email_domain && context.external_email_domain == \"xn--bcher-kva.example\" };",
+    )
+    .await;
+    let link = |number: &str, email: &str| {
+        let account = json!({ "identity_provider_id": provider, "external_id": number, "external_email": email });
+        acme.post(format!("/v1/users/{user}/identities")).json(account)
+    };
+
+    for (number, email) in [("1", "a@B\u{fc}cher.Example"), ("2", "b@XN--BCHER-KVA.example")] {
+        let linked = link(number, email).await.expect(201);
+        assert_eq!(linked["external_email"], email, "as it was sent");
+    }
+    link("3", "c@elsewhere.example").await.refused(403, "forbidden");
 }

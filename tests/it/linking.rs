@@ -8,7 +8,9 @@ on_both_stores![
     linking_an_account_that_nobody_knows_creates_an_identity,
     linking_needs_no_more_than_provider_and_external_id,
     linking_an_account_that_is_known_but_unlinked_keeps_its_id,
-    linking_again_answers_the_identity_as_it_is,
+    linking_again_changes_nothing,
+    linking_again_with_new_profile_fields_updates_them,
+    who_is_active_is_told_wherever_an_identity_is,
     linking_an_account_of_another_user_is_a_conflict,
     a_conflict_names_the_other_user_only_to_those_who_may_see_them,
     linking_to_a_user_who_does_not_exist_is_not_found,
@@ -50,6 +52,7 @@ async fn linking_an_account_that_nobody_knows_creates_an_identity(aka: Aka) {
         json!({
             "id": answer["id"],
             "user_id": user,
+            "user_active": true,
             "identity_provider_id": provider,
             "provider_name": name,
             "provider_type": "github",
@@ -110,16 +113,92 @@ async fn linking_an_account_that_is_known_but_unlinked_keeps_its_id(aka: Aka) {
         .refused_as_unknown("identity");
 }
 
-async fn linking_again_answers_the_identity_as_it_is(aka: Aka) {
+async fn linking_again_with_new_profile_fields_updates_them(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, provider) = (acme.user().await, acme.provider("github").await);
+    let link = async |profile: [(&str, &str); 2]| {
+        let mut body = json!({ "identity_provider_id": provider, "external_id": "583231" });
+        for (name, value) in profile {
+            body[name] = json!(value);
+        }
+        acme.post(format!("/v1/users/{user}/identities")).json(body).await
+    };
+    let first = link([("external_username", "octocat"), ("external_email", "o@example.com")])
+        .await
+        .expect(201);
+    // What was decided and written is the same, whoever is suspended since.
+    acme.post(format!("/v1/users/{user}/suspend"))
+        .json(json!({ "active": false }))
+        .await
+        .expect(200);
+
+    let renamed = [("external_username", "renamed"), ("external_display_name", "Mona")];
+    let again = link(renamed).await.expect(200);
+    let same = link(renamed).await.expect(200);
+
+    assert_eq!(again["id"], first["id"]);
+    assert_eq!(again["external_username"], "renamed");
+    assert_eq!(again["external_display_name"], "Mona");
+    assert_eq!(again["external_email"], "o@example.com", "what was not sent stays");
+    assert_eq!(again["user_active"], false);
+    assert_ne!(again["updated_at"], first["updated_at"]);
+    assert_eq!(same.json, again.json);
+    assert_eq!(acme.lookup(provider, "583231").await.expect(200).json, again.json);
+    let rows = aka.rows().await;
+    let of_identity = [("tenant_id", acme.tenant().into()), ("resource_id", first.id().into())];
+    assert_eq!(
+        rows.count("audit_log_entries", &of_identity).await,
+        2,
+        "the same fields again write nothing"
+    );
+    let updates = [
+        of_identity[0].clone(),
+        of_identity[1].clone(),
+        ("event_type", "identity.updated".into()),
+    ];
+    assert_eq!(rows.count("outbox_events", &updates).await, 1);
+}
+
+async fn who_is_active_is_told_wherever_an_identity_is(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, provider) = (acme.user().await, acme.provider("github").await);
+    let linked = acme.link(user, provider, "583231").await.expect(201);
+    assert_eq!(linked["user_active"], true);
+    let seen = async || {
+        let list = acme.get(format!("/v1/users/{user}/identities")).await.expect(200);
+        let one = acme
+            .get(format!("/v1/users/{user}/identities/{}", linked.id()))
+            .await
+            .expect(200);
+        let found = acme.lookup(provider, "583231").await.expect(200);
+        [
+            list["data"][0]["user_active"].clone(),
+            one["user_active"].clone(),
+            found["user_active"].clone(),
+        ]
+    };
+
+    assert_eq!(seen().await, [true, true, true].map(|active| json!(active)));
+    acme.post(format!("/v1/users/{user}/suspend"))
+        .json(json!({ "active": false }))
+        .await
+        .expect(200);
+    assert_eq!(seen().await, [false, false, false].map(|active| json!(active)));
+    acme.unlink(user, linked.id()).await.expect(204);
+
+    let unlinked = acme.lookup(provider, "583231").await.expect(200);
+    assert_eq!(
+        (&unlinked["user_id"], &unlinked["user_active"]),
+        (&json!(null), &json!(null))
+    );
+}
+
+async fn linking_again_changes_nothing(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     let first = acme.link(user, provider, "583231").await.expect(201);
 
-    let again = acme
-        .post(format!("/v1/users/{user}/identities"))
-        .json(json!({ "identity_provider_id": provider, "external_id": "583231", "external_username": "renamed" }))
-        .await
-        .expect(200);
+    let again = acme.link(user, provider, "583231").await.expect(200);
 
     assert_eq!(again.json, first.json);
     let rows = aka.rows().await;

@@ -1,7 +1,7 @@
 //! Parameters in path and query that are not what they must be.
 
 use crate::harness::{
-    Aka, Caller, Uuid, on_both_stores,
+    Aka, Answer, Caller, Uuid, on_both_stores,
     operations::{OPERATIONS, lists},
 };
 
@@ -18,7 +18,11 @@ on_both_stores![
     a_cursor_of_another_tenant_is_refused,
     a_changed_cursor_is_refused_or_harmless,
     a_filter_must_be_true_or_false,
-    a_parameter_that_is_there_twice_is_refused,
+    a_parameter_that_appears_twice_is_refused,
+    an_unknown_parameter_is_refused_by_every_operation,
+    an_unknown_parameter_of_a_page_or_document_is_ignored,
+    every_unknown_parameter_is_listed,
+    an_unknown_parameter_is_looked_at_after_credential_and_tenant,
     a_lookup_needs_both_its_parameters,
     a_lookup_takes_only_what_could_be_an_external_id,
 ];
@@ -252,7 +256,100 @@ async fn a_filter_must_be_true_or_false(aka: Aka) {
     }
 }
 
-async fn a_parameter_that_is_there_twice_is_refused(aka: Aka) {
+async fn an_unknown_parameter_is_refused_by_every_operation(aka: Aka) {
+    let acme = aka.tenant().await;
+    let refused = |answer: Answer, known: &[&str]| {
+        let answer = answer.refused_input("query", "limt");
+        let message = answer["message"].as_str().expect("a message");
+        for name in known {
+            assert!(message.contains(&format!("`{name}`")), "{message} names {name}");
+        }
+        assert_eq!(
+            known.is_empty(),
+            message.contains("has no query parameters"),
+            "{message}"
+        );
+    };
+    for operation in OPERATIONS {
+        let documented = aka.document().operations.iter().find(|one| one.id == operation.id);
+        let path = &documented.expect("the operation is documented").path;
+        let parameters = &aka.document().json["paths"][path][operation.method.as_str().to_lowercase()]["parameters"];
+        let known: Vec<&str> = parameters
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|parameter| parameter["in"] == "query")
+            .filter_map(|parameter| parameter["name"].as_str())
+            .collect();
+
+        let answer = operation.request(&operation.caller(&acme)).query("limt", "5").await;
+
+        refused(answer, &known);
+    }
+    for path in ["/healthz", "/readyz"] {
+        refused(aka.nobody().get(path).query("limt", "5").await, &[]);
+    }
+    let head = acme.request(reqwest::Method::HEAD, "/v1/users?limt=5").await;
+    assert_eq!(head.status, 400);
+    acme.request(reqwest::Method::HEAD, "/v1/users?limit=5")
+        .await
+        .expect(200);
+}
+
+async fn an_unknown_parameter_of_a_page_or_document_is_ignored(aka: Aka) {
+    for path in ["/docs?a=b", "/openapi.json?v=1", "/docs/errors?x"] {
+        assert_eq!(aka.nobody().get(path).await.status, 200, "{path}");
+    }
+}
+
+async fn every_unknown_parameter_is_listed(aka: Aka) {
+    let acme = aka.tenant().await;
+
+    let refusal = acme.get("/v1/users?limt=5&emial=ada&limit=1&limit=2&emial=x&=1").await;
+
+    let refusal = refusal.refused(400, "invalid_input");
+    let listed: Vec<(&str, &str)> = refusal["details"]["errors"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|mistake| {
+            (
+                mistake["field"].as_str().expect("a name"),
+                mistake["in"].as_str().expect("a place"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        listed,
+        [("limt", "query"), ("emial", "query"), ("limit", "query"), ("", "query")],
+        "{refusal}"
+    );
+    // A question mark alone, or an ampersand more, is no parameter.
+    acme.get("/v1/users?").await.expect(200);
+    acme.get("/v1/users?&limit=1&").await.expect(200);
+    // Names are compared as they are meant, not as they are written.
+    acme.get("/v1/users?%6Cimit=1").await.expect(200);
+    acme.get("/v1/users?Limit=1").await.refused_input("query", "Limit");
+}
+
+async fn an_unknown_parameter_is_looked_at_after_credential_and_tenant(aka: Aka) {
+    let (acme, other) = (aka.tenant().await, aka.tenant().await);
+    let path = "/v1/users?limt=5";
+
+    acme.without_credential()
+        .get(path)
+        .await
+        .refused(401, "unauthenticated");
+    acme.claiming_tenant(&other.tenant().to_string())
+        .get(path)
+        .await
+        .refused(403, "tenant_mismatch");
+    let without_scopes = acme.limited_to(&["policies:read"]).await;
+    without_scopes.get(path).await.refused_input("query", "limt");
+    without_scopes.get("/v1/users").await.refused(403, "forbidden");
+}
+
+async fn a_parameter_that_appears_twice_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
 
     // Which of them counts would be a guess.

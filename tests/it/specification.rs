@@ -200,7 +200,10 @@ async fn every_operation_says_what_it_answers_when_it_refuses(aka: Aka) {
             }
         }
         if OPERATIONS.iter().any(|one| one.id == id) {
-            for status in [401, 403, 429, 500, 503] {
+            let parameters = item["parameters"].as_array().expect("parameters");
+            let tenant = parameters.iter().find(|parameter| parameter["name"] == "X-Tenant-ID");
+            assert_eq!(tenant.expect("the tenant")["schema"]["format"], "uuid", "{id}");
+            for status in [401, 403, 405, 429, 500, 503] {
                 assert!(operation.statuses.contains(&status), "{id} does not speak of {status}");
             }
             assert!(

@@ -11,7 +11,10 @@ on_both_stores![
     an_address_belongs_to_one_user_whatever_its_case,
     an_address_is_free_again_when_its_user_has_been_erased,
     an_update_changes_what_it_names_and_nothing_else,
-    an_email_is_not_changed_by_an_update,
+    a_user_is_found_by_their_address,
+    a_taken_address_names_its_user_to_those_who_may_read_them,
+    an_address_can_be_changed_and_is_then_not_verified,
+    refusals_name_the_id_that_they_speak_of,
     suspending_and_activating_can_be_repeated,
     deleting_a_user_erases_them_and_their_identities,
     deleting_a_user_twice_is_not_found,
@@ -155,15 +158,127 @@ async fn an_update_changes_what_it_names_and_nothing_else(aka: Aka) {
     assert_eq!(acme.get(&path).await.expect(200).json, demoted.json);
 }
 
-async fn an_email_is_not_changed_by_an_update(aka: Aka) {
+async fn a_user_is_found_by_their_address(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (email, other) = (format!("{}@example.com", unique("ada")), acme.user().await);
+    let ada = acme
+        .post("/v1/users")
+        .json(json!({ "email": email, "name": "Ada" }))
+        .await
+        .expect(201)
+        .id();
+
+    let found = acme
+        .get("/v1/users")
+        .query("email", &email.to_uppercase())
+        .await
+        .expect(200);
+    assert_eq!(found.column("id"), [json!(ada)]);
+    let nobody = acme
+        .get("/v1/users")
+        .query("email", "nobody@example.com")
+        .await
+        .expect(200);
+    assert_eq!(nobody.column("id"), Vec::<serde_json::Value>::new());
+    acme.get("/v1/users")
+        .query("email", "ada")
+        .await
+        .refused_input("query", "email");
+    assert!(
+        acme.get("/v1/users")
+            .await
+            .expect(200)
+            .column("id")
+            .contains(&json!(other))
+    );
+}
+
+async fn a_taken_address_names_its_user_to_those_who_may_read_them(aka: Aka) {
+    let acme = aka.tenant().await;
+    let ada = json!({ "email": format!("{}@example.com", unique("ada")), "name": "Ada" });
+    let id = acme.post("/v1/users").json(&ada).await.expect(201).id();
+    let grace = acme.user().await;
+
+    let told = acme
+        .post("/v1/users")
+        .json(&ada)
+        .await
+        .refused(409, "user_already_exists");
+    assert_eq!(told["details"]["user_id"], json!(id));
+    let change = json!({ "email": ada["email"] });
+    let told = acme
+        .put(format!("/v1/users/{grace}"))
+        .json(&change)
+        .await
+        .refused(409, "user_already_exists");
+    assert_eq!(told["details"]["user_id"], json!(id));
+    let writer = acme.limited_to(&["users:write"]).await;
+    let not_told = writer
+        .post("/v1/users")
+        .json(&ada)
+        .await
+        .refused(409, "user_already_exists");
+    assert!(!not_told.text().contains(&id.to_string()), "{not_told}");
+}
+
+async fn an_address_can_be_changed_and_is_then_not_verified(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
+    let path = format!("/v1/users/{user}");
+    let put = async |change| acme.put(&path).json(change).await.expect(200);
+    let (first, second) = (
+        format!("{}@example.com", unique("a")),
+        format!("{}@example.com", unique("b")),
+    );
 
-    let change = json!({ "email": "eve@example.com" });
-    acme.put(format!("/v1/users/{user}"))
-        .json(change)
+    let verified = put(json!({ "email": first, "email_verified": true })).await;
+    assert_eq!(
+        (&verified["email"], &verified["email_verified"]),
+        (&json!(first), &json!(true))
+    );
+    let other_case = put(json!({ "email": first.to_uppercase() })).await;
+    assert_eq!(other_case["email_verified"], true, "it is the same address");
+    let changed = put(json!({ "email": second })).await;
+    assert_eq!(
+        (&changed["email"], &changed["email_verified"]),
+        (&json!(second), &json!(false))
+    );
+    let named = put(json!({ "name": "Ada" })).await;
+    assert_eq!(named["email"], json!(second));
+    // The old address is free.
+    acme.post("/v1/users")
+        .json(json!({ "email": first, "name": "Grace" }))
         .await
-        .refused_input("body", "email");
+        .expect(201);
+}
+
+async fn refusals_name_the_id_that_they_speak_of(aka: Aka) {
+    let acme = aka.tenant().await;
+    let (user, provider, nobody) = (acme.user().await, acme.provider("github").await, Uuid::now_v7());
+    let id = |id: Uuid| json!(id);
+
+    let unknown = acme.get(format!("/v1/users/{nobody}")).await.refused_as_unknown("user");
+    assert_eq!(unknown["details"]["id"], id(nobody));
+    let unknown = acme
+        .link(user, nobody, "1")
+        .await
+        .refused_as_unknown("identity_provider");
+    assert_eq!(unknown["details"]["id"], id(nobody));
+    acme.put(format!("/v1/identity-providers/{provider}"))
+        .json(json!({ "enabled": false }))
+        .await
+        .expect(200);
+    let disabled = acme
+        .link(user, provider, "1")
+        .await
+        .refused(409, "identity_provider_disabled");
+    assert_eq!(disabled["details"]["identity_provider_id"], id(provider));
+    acme.post(format!("/v1/users/{user}/suspend"))
+        .json(json!({ "active": false }))
+        .await
+        .expect(200);
+    let suspended = acme.link(user, provider, "1").await.refused(409, "user_suspended");
+    assert_eq!(suspended["details"]["user_id"], id(user));
 }
 
 async fn suspending_and_activating_can_be_repeated(aka: Aka) {

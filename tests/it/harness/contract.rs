@@ -45,6 +45,7 @@ const PROVIDER_TYPE: Kind = OneOf(&[
 const USER_IDENTITY: Shape = &[
     ("id", Kind::Uuid),
     ("user_id", OrNull(&Kind::Uuid)),
+    ("user_active", OrNull(&Flag)),
     ("identity_provider_id", Kind::Uuid),
     ("provider_name", Text),
     ("provider_type", PROVIDER_TYPE),
@@ -340,7 +341,7 @@ pub fn check(answer: &Answer, document: &Document, method: &str, path: &str) -> 
     match answer.status {
         200..300 => {}
         304 if answer.bytes.is_empty() && answer.header("etag").is_some() => {}
-        _ => check_error(answer, method)?,
+        _ => check_error(answer, document, method)?,
     }
     match document.find(method, path) {
         Found::Operation(operation) => {
@@ -367,7 +368,7 @@ pub fn check(answer: &Answer, document: &Document, method: &str, path: &str) -> 
 }
 
 /// The contract's Error, and nothing else.
-fn check_error(answer: &Answer, method: &str) -> Result<(), String> {
+fn check_error(answer: &Answer, document: &Document, method: &str) -> Result<(), String> {
     if answer.header("content-type") != Some("application/json") {
         return Err("an error is application/json".into());
     }
@@ -380,7 +381,9 @@ fn check_error(answer: &Answer, method: &str) -> Result<(), String> {
             return Err(format!("an error has a text {required}"));
         }
     }
-    let page = format!("/docs/errors/{}", error["code"].as_str().unwrap_or_default());
+    let code = error["code"].as_str().unwrap_or_default();
+    check_details(code, &answer.json["details"], document)?;
+    let page = format!("/docs/errors/{code}");
     if answer.json["details"]["documentation"] != page {
         return Err(format!("an error points at {page}"));
     }
@@ -403,6 +406,24 @@ fn check_error(answer: &Answer, method: &str) -> Result<(), String> {
         405 if answer.header("allow").is_none() => Err("a 405 names the methods in Allow".into()),
         _ => Ok(()),
     }
+}
+
+/// Every member of `details` is in the document, which names its code beside it; and so is every mistake in the input.
+fn check_details(code: &str, details: &Value, document: &Document) -> Result<(), String> {
+    let documented = &document.json["components"]["schemas"]["ErrorDetails"]["properties"];
+    for name in details.as_object().into_iter().flatten().map(|(name, _)| name) {
+        let description = &documented[name]["description"].as_str().unwrap_or_default();
+        if !description.contains(&format!("`{code}`")) && !description.contains("every code") {
+            return Err(format!("the document does not say that {code} has details.{name}"));
+        }
+    }
+    if code == "invalid_input" {
+        let first = ["field", "in", "reason"].map(|name| &details["errors"][0][name]);
+        if first != ["field", "in", "reason"].map(|name| &details[name]) {
+            return Err("details.errors begins with another mistake than details".into());
+        }
+    }
+    Ok(())
 }
 
 fn check_success(answer: &Answer, operation: &str) -> Result<(), String> {

@@ -117,7 +117,12 @@ pub const OPERATIONS: &[Operation] = &[
         Method::PUT,
         "/v1/users/{user}",
         "users:write",
-        Some(&[may_have("name", Text(256)), may_have("roles", Roles)]),
+        Some(&[
+            may_have("email", Email),
+            may_have("email_verified", Flag),
+            may_have("name", Text(256)),
+            may_have("roles", Roles),
+        ]),
     ),
     operation(
         "suspendUser",
