@@ -17,7 +17,7 @@ use aka::{
     api::identities::UserIdentity,
     domain::{
         api_keys::RawKey,
-        ids::{ApiKeyId, IdentityProviderId},
+        ids::{ApiKeyId, IdentityProviderId, TenantId},
         scopes::Scope,
     },
     policy::{
@@ -199,7 +199,7 @@ fn load(criterion: &mut Criterion) {
 }
 
 fn key(criterion: &mut Criterion) {
-    let raw = RawKey::new(aka::domain::ids::TenantId(Uuid::now_v7()), ApiKeyId(Uuid::now_v7())).expect("random bytes");
+    let raw = RawKey::new(TenantId(Uuid::now_v7()), ApiKeyId(Uuid::now_v7())).expect("random bytes");
     let mut group = criterion.benchmark_group("key");
     group.bench_function("aka", |bencher| {
         bencher.iter(|| {
@@ -238,6 +238,10 @@ impl Change for Nothing {
     type Done = ();
     type Refusal = StoreError;
 
+    fn tenant(&self) -> Option<TenantId> {
+        None
+    }
+
     async fn apply(&self, _: &Tx<'_>) -> Result<Applied<()>, StoreError> {
         Ok(Applied::unchanged(()))
     }
@@ -245,8 +249,8 @@ impl Change for Nothing {
     async fn apply_many(
         changes: &[&Self],
         _: &Tx<'_>,
-    ) -> Result<Option<Vec<Result<Applied<()>, StoreError>>>, StoreError> {
-        Ok(Some(changes.iter().map(|_| Ok(Applied::unchanged(()))).collect()))
+    ) -> Result<Vec<Option<Result<Applied<()>, StoreError>>>, StoreError> {
+        Ok(changes.iter().map(|_| Some(Ok(Applied::unchanged(())))).collect())
     }
 }
 

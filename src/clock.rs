@@ -1,9 +1,21 @@
 //! The one door through which time, ids and randomness come in.
+//!
+//! Several servers that share a database must agree on the time: it decides in which order rows are listed, and when a key
+//! expires. So a server on PostgreSQL takes its time from the database and only counts on from there
+//! ([`follow_database`]); its own clock may be wrong. A server on SQLite is alone with its database, and its own clock is
+//! the only one; there the time merely never falls behind what has been stored ([`not_before`]).
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
 
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
-use uuid::Uuid;
+use uuid::{ContextV7, Uuid};
 
 /// RFC 3339 in UTC with a fixed number of digits, so that it sorts as text.
 const RFC3339: &[BorrowedFormatItem<'_>] =
@@ -48,19 +60,111 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Now, by the system's clock.
+/// The latest time that was given out, in microseconds.
+static LATEST: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// Where the time comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// From the system's clock, so many microseconds ahead of it.
+    System { ahead: i64 },
+    /// From the database: it was that time when it was read.
+    Database { read: Instant, time: Timestamp },
+}
+
+static SOURCE: RwLock<Source> = RwLock::new(Source::System { ahead: 0 });
+/// Counts the ids of one millisecond, so that later ones are greater.
+static IDS: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
+impl Source {
+    fn now(self) -> Timestamp {
+        match self {
+            Self::System { ahead } => Timestamp(system().0.saturating_add(ahead)),
+            Self::Database { read, time } => {
+                let since = i64::try_from(read.elapsed().as_micros()).unwrap_or(i64::MAX);
+                Timestamp(time.0.saturating_add(since))
+            }
+        }
+    }
+}
+
+/// Now: the time of everything that is stored, and of everything that expires.
 #[must_use]
 pub fn now() -> Timestamp {
+    let now = source().now();
+    LATEST.fetch_max(now.0, Ordering::Relaxed);
+    now
+}
+
+/// The latest time that [`now`] has returned.
+#[must_use]
+pub fn latest() -> Timestamp {
+    Timestamp(LATEST.load(Ordering::Relaxed))
+}
+
+/// Whether the time comes from the database.
+#[must_use]
+pub fn is_of_database() -> bool {
+    matches!(source(), Source::Database { .. })
+}
+
+/// Now, by the system's own clock.
+#[must_use]
+pub fn system() -> Timestamp {
     let since_epoch = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// Counts on from the time of the database from now on, as it was at this moment.
+pub fn follow_database(read: Instant, time: Timestamp) {
+    set(Source::Database { read, time });
+}
+
+/// Goes ahead of the system's clock from now on, where that is behind this time.
+pub fn not_before(time: Timestamp) {
+    let behind = time.0.saturating_sub(now().0);
+    if let Source::System { ahead } = source()
+        && behind > 0
+    {
+        set(Source::System {
+            ahead: ahead.saturating_add(behind),
+        });
+    }
+}
+
+fn source() -> Source {
+    *SOURCE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn set(source: Source) {
+    /// Ids never go back. When the time itself goes back further than by a correction of what was measured, those that
+    /// were made before must not hold back all that follow.
+    const CORRECTION_MICROS: i64 = 1_000_000;
+    let mut current = SOURCE.write().unwrap_or_else(PoisonError::into_inner);
+    let back = current.now().0.saturating_sub(source.now().0);
+    *current = source;
+    drop(current);
+    if back > CORRECTION_MICROS {
+        *IDS.lock().unwrap_or_else(PoisonError::into_inner) = ContextV7::new();
+    }
+}
+
 /// A new UUIDv7 (RFC 9562 §5.7): later ids of this process are greater.
 #[must_use]
 pub fn new_id() -> Uuid {
-    Uuid::now_v7()
+    let now = now().0.max(0).unsigned_abs();
+    let nanos = u32::try_from(now % 1_000_000 * 1_000).unwrap_or_default();
+    Uuid::new_v7(uuid::Timestamp::from_unix(&IDS, now / 1_000_000, nanos))
+}
+
+/// The time at which a UUIDv7 was made, to the millisecond.
+#[must_use]
+pub fn made_at(id: Uuid) -> Option<Timestamp> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    let micros = i64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
+    Some(Timestamp(micros.saturating_add(i64::from(nanos / 1_000))))
 }
 
 /// Bytes for a secret, from the operating system.

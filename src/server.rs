@@ -38,8 +38,8 @@ use crate::{
     connections::{self, Limits},
     cross_origin::CrossOrigin,
     domain::{
-        api_keys::ApiKeys, decision_log::DecisionLog, idempotency, jwks_client::JwksClient, provider_config,
-        revision::TagKey, tenant_state::Tenants, tokens::Tokens,
+        api_keys::ApiKeys, decision_log::DecisionLog, idempotency, identity_providers, jwks_client::JwksClient,
+        provider_config, revision::TagKey, tenant_state::Tenants, tokens::Tokens,
     },
     listen::Bound,
     pages,
@@ -53,6 +53,8 @@ use crate::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long requests that have begun may take after the server was asked to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the store may take to close afterwards: a database that does not answer must not keep the process alive.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server with its store, before it listens.
 pub struct Server {
@@ -89,6 +91,8 @@ impl Server {
             tokio::spawn(app.api_keys.clone().keep_noting_use(app.store.clone())),
             tokio::spawn(app.decisions.clone().keep_writing(app.store.clone())),
             tokio::spawn(idempotency::keep_forgetting(app.store.clone())),
+            tokio::spawn(app.store.clone().keep_time()),
+            tokio::spawn(identity_providers::keep_deleting(app.store.clone())),
         ];
         Ok(Self { app, beside })
     }
@@ -161,10 +165,16 @@ impl Listening {
         for task in beside {
             task.abort();
         }
-        app.api_keys.write_use(&app.store).await;
-        app.decisions.write(&app.store).await;
-        app.store.close().await;
-        tracing::info!("stopped");
+        let closing = async {
+            app.api_keys.write_use(&app.store).await;
+            app.decisions.write(&app.store).await;
+            app.store.close().await;
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_ok() {
+            tracing::info!("stopped");
+        } else {
+            tracing::warn!("stopped without closing the database, which does not answer");
+        }
     }
 }
 

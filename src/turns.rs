@@ -162,6 +162,30 @@ impl<K: Clone + Eq + Hash, T> Receiver<K, T> {
         }
     }
 
+    /// Gives items back that were taken and not dealt with, in the order in which they were taken. Their tenants are the
+    /// next to have a turn, and each tenant's items come before those that it has queued since. The limits do not apply:
+    /// the items were in the queue before.
+    pub fn put_back(&mut self, items: Vec<(K, T)>) {
+        if items.is_empty() {
+            return;
+        }
+        let mut lines = self.shared.lines();
+        lines.len += items.len();
+        let mut first: Vec<K> = Vec::new();
+        for (tenant, _) in &items {
+            if !first.contains(tenant) {
+                first.push(tenant.clone());
+            }
+        }
+        for (tenant, item) in items.into_iter().rev() {
+            lines.waiting.entry(tenant).or_default().push_front(item);
+        }
+        lines.turns.retain(|tenant| !first.contains(tenant));
+        for tenant in first.into_iter().rev() {
+            lines.turns.push_front(tenant);
+        }
+    }
+
     /// Takes nothing new from now on. What waits can still be received.
     pub fn close(&mut self) {
         self.shared.lines().closed = true;
@@ -233,6 +257,23 @@ mod tests {
         sender.send(&'b', "b2").expect("there is room again");
         assert_eq!(receiver.recv_many(&mut taken, 10).await, 4);
         assert_eq!(taken, ["a1", "b1", "c1", "a2", "b2", "a3"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_comes_first_and_keeps_its_order() {
+        let (sender, mut receiver) = queue(LIMITS);
+        for (tenant, item) in [('a', "a1"), ('a', "a2"), ('b', "b1")] {
+            sender.send(&tenant, item).expect("there is room");
+        }
+        let mut taken = Vec::new();
+        receiver.recv_many(&mut taken, 3).await;
+        assert_eq!(taken, ["a1", "b1", "a2"]);
+        sender.send(&'c', "c1").expect("there is room");
+        sender.send(&'b', "b2").expect("there is room");
+        receiver.put_back(vec![('b', "b1"), ('a', "a2")]);
+        taken.clear();
+        assert_eq!(receiver.recv_many(&mut taken, 10).await, 4);
+        assert_eq!(taken, ["b1", "a2", "c1", "b2"]);
     }
 
     #[tokio::test]

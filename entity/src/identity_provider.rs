@@ -28,6 +28,8 @@ pub struct Model {
     pub sync_error: Option<String>,
     pub created_at: i64,
     pub updated_at: i64,
+    /// When it was deleted, while its accounts are still being removed. To callers it does not exist any more.
+    pub deleted_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -6,6 +6,7 @@ mod m20261123_000001_initial;
 mod m20261125_000001_weights_of_rules;
 mod m20261125_000002_policies_version;
 mod m20261125_000003_token_issuers;
+mod m20261125_000004_deleting_providers;
 mod m20261125_000005_decisions_by_request;
 mod m20261125_000006_secrets_and_erasure;
 mod m20261125_000007_provider_names;
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000001_weights_of_rules::Migration),
             Box::new(m20261125_000002_policies_version::Migration),
             Box::new(m20261125_000003_token_issuers::Migration),
+            Box::new(m20261125_000004_deleting_providers::Migration),
             Box::new(m20261125_000005_decisions_by_request::Migration),
             Box::new(m20261125_000006_secrets_and_erasure::Migration),
             Box::new(m20261125_000007_provider_names::Migration),

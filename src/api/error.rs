@@ -25,7 +25,7 @@ use crate::{
     domain::{
         api_keys::{ApiKeyRefusal, KeyRefusal},
         caller,
-        identity_providers::IdentityProviderRefusal,
+        identity_providers::{IdentityProviderRefusal, MAX_COUNTED},
         ids::{IdentityProviderId, UserId},
         lockout::LockedOut,
         policies::PolicyRefusal,
@@ -261,6 +261,9 @@ pub enum Error {
         limit: &'static str,
     },
     Overloaded,
+    ClockOff {
+        difference: String,
+    },
     IssuerUnavailable {
         reason: String,
     },
@@ -368,6 +371,7 @@ impl Error {
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable { .. }
+            | Self::ClockOff { .. }
             | Self::Overloaded
             | Self::TooManyConnections
             | Self::IssuerUnavailable { .. }
@@ -409,7 +413,7 @@ impl Error {
             Self::TooManyConnections => ErrorCode::TooManyConnections,
             Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::UnsupportedMediaType { .. } => ErrorCode::UnsupportedMediaType,
-            Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::Unavailable { .. } | Self::ClockOff { .. } => ErrorCode::Unavailable,
             Self::TooManyRequests { .. } => ErrorCode::TooManyRequests,
             Self::Overloaded => ErrorCode::Overloaded,
             Self::IssuerUnavailable { .. } => ErrorCode::IssuerUnavailable,
@@ -491,7 +495,8 @@ impl Error {
                 let accounts = if *linked == 1 {
                     "1 of its accounts is linked to a user. Unlink it".to_owned()
                 } else {
-                    format!("{linked} of its accounts are linked to users. Unlink them")
+                    let or_more = if *linked < MAX_COUNTED { "" } else { " or more" };
+                    format!("{linked}{or_more} of its accounts are linked to users. Unlink them")
                 };
                 format!("The identity provider {id} cannot be deleted: {accounts} first, or disable the provider.")
             }
@@ -544,6 +549,10 @@ impl Error {
                 }
                 None => "The header Content-Type is missing. Send the body as application/json.".into(),
             },
+            Self::ClockOff { difference } => format!(
+                "The clock of this server is {difference} that of the database. It accepts no changes until its clock is \
+                 corrected; nothing was changed."
+            ),
             Self::Unavailable { .. } => "The database is unavailable at the moment. The change may or may not have been \
                 made; send the request again."
                 .into(),
@@ -771,6 +780,7 @@ impl IntoResponse for Error {
             Self::TooManyRequests { .. }
             | Self::Overloaded
             | Self::Unavailable { .. }
+            | Self::ClockOff { .. }
             | Self::IssuerUnavailable { .. }
             | Self::TooManyConnections
             | Self::TimedOut => {
@@ -779,6 +789,11 @@ impl IntoResponse for Error {
             _ => {}
         }
         match &self {
+            Self::ClockOff { difference } => {
+                tracing::error!(
+                    "the request failed because the clock of this server is {difference} that of the database"
+                );
+            }
             Self::Internal { reason } => tracing::error!(reason, "internal server error"),
             Self::Unavailable { reason } | Self::IssuerUnavailable { reason } => {
                 tracing::warn!(reason, "a service that the request needs is unavailable");
@@ -793,7 +808,10 @@ impl IntoResponse for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(reason) | StoreError::Unreachable(reason) => Self::Unavailable { reason },
+            StoreError::ClockOff(difference) => Self::ClockOff { difference },
+            StoreError::Unavailable(reason) | StoreError::Unreachable(reason) | StoreError::Locked(reason) => {
+                Self::Unavailable { reason }
+            }
             StoreError::Overloaded => Self::Overloaded,
             StoreError::TenantOverloaded(limit) => Self::TooManyRequests { limit },
             StoreError::RootKey(error) => Self::Internal {

@@ -47,7 +47,8 @@ impl HealthApi {
 
     /// Should the server get requests?
     ///
-    /// Yes, when its database answers and it has not been told to stop; else `503`. Needs no credential.
+    /// Yes, if its database answers and commits changes, its clock agrees with the database's, and it has not been told to
+    /// stop; otherwise `503`. Needs no credential.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
     async fn ready(
         &self,
@@ -62,6 +63,7 @@ impl HealthApi {
             .into());
         }
         app.store.ping().await?;
+        app.store.can_write().await?;
         Ok(Health::ok())
     }
 }

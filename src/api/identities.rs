@@ -441,7 +441,9 @@ impl IdentitiesApi {
         let not_found = Error::AccountNotFound {
             identity_provider: provider,
         };
-        let found = found.ok_or(not_found)?;
+        // Of a provider that has been deleted, accounts may be left that are about to be removed.
+        let exists = caller.tenant().identity_provider(provider).is_some();
+        let found = found.filter(|_| exists).ok_or(not_found)?;
         Ok(Answer(UserIdentity::show(found, caller.tenant())?))
     }
 }

@@ -461,8 +461,9 @@ impl IdentityProvidersApi {
 
     /// Delete an identity provider
     ///
-    /// With what is known of accounts at it that are linked to nobody. While accounts at it are linked, the answer is
-    /// `409` `identity_provider_in_use`. Needs the scope `identity-providers:write`, or a policy that permits
+    /// It is deleted with its API keys and with the accounts at it that are not linked to a user. It is gone at once: it is
+    /// not found any more, and its name can be used again. Its accounts are removed in the background, which takes a while
+    /// if there are many. While accounts at it are linked, the answer is `409` `identity_provider_in_use`. Needs the scope `identity-providers:write`, or a policy that permits
     /// `deleteIdentityProvider`.
     #[oai(
         path = "/v1/identity-providers/:id",

@@ -14,6 +14,7 @@ use std::{
     io::{ErrorKind, Write as _},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{
@@ -70,6 +71,9 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// 2 MiB in a debug build.
 const STACK_BYTES: usize = 16 * 1024 * 1024;
 
+/// How long threads that block may take to end, once everything is done.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -80,7 +84,7 @@ pub fn main() -> ExitCode {
         .thread_stack_size(STACK_BYTES)
         .build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| {
-        runtime.block_on(async {
+        let outcome = runtime.block_on(async {
             match command {
                 Command::Demo(arguments) => demo::run(arguments).await,
                 Command::Serve(arguments) => serve::run(arguments).await,
@@ -91,7 +95,10 @@ pub fn main() -> ExitCode {
                 Command::Policy(arguments) => policy::run(arguments).await,
                 Command::Spec(arguments) => spec::run(arguments),
             }
-        })
+        });
+        // A thread that waits for a name server, say, must not keep the process alive.
+        runtime.shutdown_timeout(END_WITHIN);
+        outcome
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

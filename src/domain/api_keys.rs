@@ -34,6 +34,7 @@ use uuid::Uuid;
 
 use super::{
     caller::{Caller, Permit, Principal},
+    identity_providers,
     ids::{ApiKeyId, IdentityProviderId, TenantId},
     scopes::Scope,
     tenant_state::Tenants,
@@ -308,7 +309,7 @@ pub fn entity(key: &api_key::Model) -> entities::Known {
 /// [`StoreError`]
 pub async fn find(store: &Store, tenant: TenantId, id: ApiKeyId) -> Result<Option<api_key::Model>, StoreError> {
     Ok(api_key::Entity::find_by_id((tenant.0, id.0))
-        .one(store.reader())
+        .one(&store.reader_of(tenant))
         .await?)
 }
 
@@ -334,7 +335,7 @@ pub async fn list(
     Ok(query
         .order_by_asc(api_key::Column::Id)
         .limit(limit)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?)
 }
 
@@ -448,6 +449,10 @@ impl Change for CreateApiKey {
     type Done = (api_key::Model, RawKey);
     type Refusal = ApiKeyRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, ApiKeyRefusal> {
         let done = insert(tx, &self.permit, self.tenant, &self.key).await?;
         let record = record(&self.permit, &done.0, "api_key.created");
@@ -484,7 +489,15 @@ async fn insert(
         .exec_without_returning(tx.db)
         .await;
     match inserted.map_err(StoreError::from) {
-        Ok(_) => Ok((row, raw)),
+        Ok(_) => {
+            // A provider that is being deleted still has a row.
+            if let Some(provider) = key.identity_provider_id
+                && identity_providers::hold(tx, tenant, provider).await?.is_none()
+            {
+                return Err(ApiKeyRefusal::NoIdentityProvider(provider));
+            }
+            Ok((row, raw))
+        }
         // Whether there are such a tenant and such a provider is for the foreign keys to say.
         Err(StoreError::Reference(_)) => Err(match key.identity_provider_id {
             Some(provider) => ApiKeyRefusal::NoIdentityProvider(provider),
@@ -512,6 +525,10 @@ impl RevokeApiKey {
 impl Change for RevokeApiKey {
     type Done = ();
     type Refusal = ApiKeyRefusal;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, ApiKeyRefusal> {
         let tenant = self.permit.tenant();
@@ -552,6 +569,10 @@ impl RotateApiKey {
 impl Change for RotateApiKey {
     type Done = (api_key::Model, RawKey);
     type Refusal = ApiKeyRefusal;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, ApiKeyRefusal> {
         let tenant = self.permit.tenant();
@@ -616,6 +637,10 @@ struct Use {
 impl Change for NoteUse {
     type Done = ();
     type Refusal = StoreError;
+
+    fn tenant(&self) -> Option<TenantId> {
+        None
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, StoreError> {
         for Use { tenant, id, at } in &self.uses {

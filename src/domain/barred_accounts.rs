@@ -36,7 +36,7 @@ pub async fn find(
 ) -> Result<Option<Reason>, StoreError> {
     let hash = Hasher::new(store.root_key(), tenant).hash(external_id);
     let row = barred_account::Entity::find_by_id((tenant.0, provider.0, hash));
-    Ok(row.one(store.reader()).await?.map(|row| row.reason))
+    Ok(row.one(&store.reader_of(tenant)).await?.map(|row| row.reason))
 }
 
 /// Bars accounts of a tenant.

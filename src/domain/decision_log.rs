@@ -192,6 +192,10 @@ impl Change for WriteDecisions {
     type Done = ();
     type Refusal = StoreError;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.tenant)
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, StoreError> {
         let there = users_there(tx, self.tenant, &self.decisions).await?;
         let rows = self.decisions.iter().map(|decision| {
@@ -362,7 +366,7 @@ pub async fn list(
     Ok(query
         .order_by_desc(decision::Column::Id)
         .limit(limit)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?)
 }
 
@@ -373,6 +377,6 @@ pub async fn list(
 /// [`StoreError`]
 pub async fn find(store: &Store, tenant: TenantId, id: DecisionId) -> Result<Option<decision::Model>, StoreError> {
     Ok(decision::Entity::find_by_id((tenant.0, id.0))
-        .one(store.reader())
+        .one(&store.reader_of(tenant))
         .await?)
 }

@@ -73,6 +73,10 @@ impl Change for DeleteUser {
     type Done = Erased;
     type Refusal = UserRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Erased>, UserRefusal> {
         let tenant = self.permit.tenant();
         let user = lock(tx, tenant, self.id).await?;
@@ -175,6 +179,10 @@ struct EraseTraces {
 impl Change for EraseTraces {
     type Done = ();
     type Refusal = StoreError;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.tenant)
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, StoreError> {
         decision_log::erase(tx, self.tenant, self.user, &self.traces).await?;

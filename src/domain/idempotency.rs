@@ -211,6 +211,10 @@ where
     type Done = Vec<u8>;
     type Refusal = NotNow<C::Refusal, E>;
 
+    fn tenant(&self) -> Option<TenantId> {
+        self.change.tenant()
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Vec<u8>>, Self::Refusal> {
         if !self.request.take(tx).await? {
             let answer = self.request.open(self.request.kept(tx).await?)?;
@@ -231,6 +235,10 @@ impl Change for Forget {
     /// Whether there may be more.
     type Done = bool;
     type Refusal = StoreError;
+
+    fn tenant(&self) -> Option<TenantId> {
+        None
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<bool>, StoreError> {
         const FORGET: &str = "\

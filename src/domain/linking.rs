@@ -11,12 +11,12 @@ use aka_entity::{
     barred_account::Reason,
     former_link,
     identity::{self, LinkedBy},
-    identity_provider, user,
+    user,
 };
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, DatabaseConnection, EntityTrait as _,
-    FromQueryResult as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement,
+    ActiveEnum as _, ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, EntityTrait as _, FromQueryResult as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement,
     sea_query::{Expr, OnConflict},
 };
 use serde::Serialize;
@@ -25,10 +25,11 @@ use uuid::Uuid;
 use super::{
     barred_accounts,
     caller::Permit,
+    identity_providers,
     ids::{IdentityId, IdentityProviderId, TenantId, UserId},
     text::{Email, ExternalId, ExternalName},
 };
-use crate::store::{Applied, Change, Question, Record, Store, StoreError, Tx, change::Outcome, rows};
+use crate::store::{Applied, Change, Question, Reader, Record, Store, StoreError, Tx, change::Outcome, rows};
 
 /// An identity, and whether the user to whom it is linked is active.
 #[derive(Clone, Debug)]
@@ -45,10 +46,10 @@ pub struct Found {
 ///
 /// [`StoreError`]
 pub async fn find(store: &Store, tenant: TenantId, user: UserId, id: IdentityId) -> Result<Option<Found>, StoreError> {
-    let owner = user::Entity::find_by_id((tenant.0, user.0)).one(store.reader()).await?;
+    let owner = user::Entity::find_by_id((tenant.0, user.0)).one(&store.reader_of(tenant)).await?;
     let identity = identity::Entity::find_by_id((tenant.0, id.0))
         .filter(identity::COLUMN.user_id.eq(user.0))
-        .one(store.reader())
+        .one(&store.reader_of(tenant))
         .await?;
     Ok(identity.zip(owner).map(|(identity, owner)| Found {
         identity,
@@ -96,40 +97,49 @@ static LOOKUP_STATEMENT_SQLITE: LazyLock<String> =
 impl Question for Lookup {
     type Answer = Option<Found>;
 
-    async fn answer_many(questions: &[Self], db: &DatabaseConnection) -> Result<Vec<Self::Answer>, StoreError> {
-        let backend = db.get_database_backend();
-        let statement = if backend == DatabaseBackend::Postgres {
-            let values = [
-                rows::uuids(questions.iter().map(|asked| asked.tenant.0)),
-                rows::uuids(questions.iter().map(|asked| asked.identity_provider_id.0)),
-                rows::texts(questions.iter().map(|asked| asked.external_id.to_string())),
-            ];
-            Statement::from_sql_and_values(backend, LOOKUP_STATEMENT_POSTGRES.as_str(), values)
-        } else {
-            let asked: Vec<_> = questions
-                .iter()
-                .map(|asked| {
-                    (
-                        asked.tenant.0.simple(),
-                        asked.identity_provider_id.0.simple(),
-                        &asked.external_id,
-                    )
-                })
-                .collect();
-            Statement::from_sql_and_values(backend, LOOKUP_STATEMENT_SQLITE.as_str(), [rows::json(&asked)?.into()])
-        };
-        let mut answers = vec![None; questions.len()];
-        for (place, found) in placed(db, statement).await? {
-            if let Some(answer) = answers.get_mut(place) {
-                *answer = Some(found);
-            }
-        }
-        Ok(answers)
+    fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    async fn answer_many(questions: &[Self], db: &Reader) -> Result<Vec<Self::Answer>, StoreError> {
+        look_up(questions, db).await
     }
 }
 
+/// Answers look-ups with one statement, each in its place.
+async fn look_up(questions: &[Lookup], db: &impl ConnectionTrait) -> Result<Vec<Option<Found>>, StoreError> {
+    let backend = db.get_database_backend();
+    let statement = if backend == DatabaseBackend::Postgres {
+        let values = [
+            rows::uuids(questions.iter().map(|asked| asked.tenant.0)),
+            rows::uuids(questions.iter().map(|asked| asked.identity_provider_id.0)),
+            rows::texts(questions.iter().map(|asked| asked.external_id.to_string())),
+        ];
+        Statement::from_sql_and_values(backend, LOOKUP_STATEMENT_POSTGRES.as_str(), values)
+    } else {
+        let asked: Vec<_> = questions
+            .iter()
+            .map(|asked| {
+                (
+                    asked.tenant.0.simple(),
+                    asked.identity_provider_id.0.simple(),
+                    &asked.external_id,
+                )
+            })
+            .collect();
+        Statement::from_sql_and_values(backend, LOOKUP_STATEMENT_SQLITE.as_str(), [rows::json(&asked)?.into()])
+    };
+    let mut answers = vec![None; questions.len()];
+    for (place, found) in placed(db, statement).await? {
+        if let Some(answer) = answers.get_mut(place) {
+            *answer = Some(found);
+        }
+    }
+    Ok(answers)
+}
+
 /// The identities that a statement finds, each with the place of the question that it answers.
-async fn placed(db: &DatabaseConnection, statement: Statement) -> Result<Vec<(usize, Found)>, StoreError> {
+async fn placed(db: &impl ConnectionTrait, statement: Statement) -> Result<Vec<(usize, Found)>, StoreError> {
     let mut all = Vec::new();
     for row in db.query_all_raw(statement).await? {
         let place: i64 = row.try_get_by_index(0)?;
@@ -190,7 +200,11 @@ static OF_USER_STATEMENT_SQLITE: LazyLock<String> =
 impl Question for OfUser {
     type Answer = Vec<Found>;
 
-    async fn answer_many(questions: &[Self], db: &DatabaseConnection) -> Result<Vec<Self::Answer>, StoreError> {
+    fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    async fn answer_many(questions: &[Self], db: &Reader) -> Result<Vec<Self::Answer>, StoreError> {
         // The statement has one limit, the greatest: what is too much for a page is left away below.
         let limit = questions.iter().map(|asked| asked.limit).max().unwrap_or_default();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -237,7 +251,7 @@ pub async fn list_at(
     after: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<Found>, StoreError> {
-    let Some(owner) = user::Entity::find_by_id((tenant.0, user.0)).one(store.reader()).await? else {
+    let Some(owner) = user::Entity::find_by_id((tenant.0, user.0)).one(&store.reader_of(tenant)).await? else {
         return Ok(Vec::new());
     };
     let mut query = identity::Entity::find()
@@ -250,7 +264,7 @@ pub async fn list_at(
     let identities = query
         .order_by_asc(identity::Column::Id)
         .limit(limit)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?;
     let found = |identity| Found {
         identity,
@@ -354,21 +368,27 @@ impl Change for Link {
         }
     }
 
-    /// Accounts that nobody knows are inserted by one statement; the others, which are rare, are looked at one by one.
-    async fn apply_many(changes: &[&Self], tx: &Tx<'_>) -> Result<Option<Vec<Outcome<Self>>>, StoreError> {
-        let mut outcomes = Vec::with_capacity(changes.len());
-        for (link, inserted) in changes.iter().zip(insert(changes, tx).await?) {
-            let outcome = if inserted {
-                Ok(link.inserted(tx))
-            } else {
-                link.adopt(tx).await
-            };
-            if let Err(LinkRefusal::Store(error)) = outcome {
-                return Err(error);
+    /// Accounts that nobody knows are inserted by one statement, and another finds those that are linked as they are to be.
+    /// The others, which are rare, are looked at one by one.
+    async fn apply_many(changes: &[&Self], tx: &Tx<'_>) -> Result<Vec<Option<Outcome<Self>>>, StoreError> {
+        let inserted = insert(changes, tx).await?;
+        let others = changes.iter().zip(&inserted).filter(|(_, inserted)| !**inserted);
+        let others: Vec<Lookup> = others.map(|(link, _)| link.lookup()).collect();
+        let known = if others.is_empty() {
+            Vec::new()
+        } else {
+            look_up(&others, tx.db).await?
+        };
+        let mut known = known.into_iter();
+        let outcomes = changes.iter().zip(inserted).map(|(link, inserted)| {
+            if inserted {
+                return Some(Ok(link.inserted(tx)));
             }
-            outcomes.push(outcome);
-        }
-        Ok(Some(outcomes))
+            let known = known.next().flatten();
+            let known = known.filter(|found| link.is_as_said_in(&found.identity));
+            known.map(|found| Ok(Applied::unchanged(Linked::Already(found))))
+        });
+        Ok(outcomes.collect())
     }
 
     fn about(&self) -> Option<UserId> {
@@ -377,6 +397,36 @@ impl Change for Link {
 }
 
 impl Link {
+    /// The look-up of its account.
+    fn lookup(&self) -> Lookup {
+        Lookup {
+            tenant: self.permit.tenant(),
+            identity_provider_id: self.account.identity_provider_id,
+            external_id: self.account.external_id.clone(),
+        }
+    }
+
+    /// Whether this identity is what the link would make of it, so that nothing is to be done.
+    fn is_as_said_in(&self, known: &identity::Model) -> bool {
+        let says_nothing_new = |said: Option<&str>, known: Option<&str>| said.is_none() || said == known;
+        let Account {
+            username,
+            email,
+            display_name,
+            ..
+        } = &self.account;
+        known.user_id == Some(self.user.0)
+            && says_nothing_new(
+                username.as_ref().map(ExternalName::as_str),
+                known.external_username.as_deref(),
+            )
+            && says_nothing_new(email.as_ref().map(Email::as_str), known.external_email.as_deref())
+            && says_nothing_new(
+                display_name.as_ref().map(ExternalName::as_str),
+                known.external_display_name.as_deref(),
+            )
+    }
+
     /// The row as the insert made it.
     fn row(&self, tx: &Tx<'_>) -> identity::Model {
         identity::Model {
@@ -409,9 +459,9 @@ impl Link {
         let tenant = self.permit.tenant();
         let user = user::Entity::find_by_id((tenant.0, self.user.0)).one(tx.db).await?;
         let user = user.ok_or(LinkRefusal::NoUser(self.user))?;
-        let provider = identity_provider::Entity::find_by_id((tenant.0, self.account.identity_provider_id.0));
+        let provider = identity_providers::hold(tx, tenant, self.account.identity_provider_id).await?;
         let no_provider = LinkRefusal::NoIdentityProvider(self.account.identity_provider_id);
-        let provider = provider.one(tx.db).await?.ok_or(no_provider)?;
+        let provider = provider.ok_or(no_provider)?;
         let mut query = account(
             tenant,
             self.account.identity_provider_id,
@@ -484,6 +534,8 @@ impl Link {
     }
 }
 
+/// The provider is locked as the foreign key locks it in any case, but before it is looked at: a provider that another node
+/// is deleting is then seen as it is afterwards.
 const INSERT_POSTGRES: &str = "\
 WITH input AS (
     SELECT * FROM UNNEST(
@@ -499,6 +551,7 @@ FROM input
 JOIN users ON users.tenant_id = input.tenant_id AND users.id = input.user_id AND users.active
 JOIN identity_providers AS provider
     ON provider.tenant_id = input.tenant_id AND provider.id = input.identity_provider_id AND provider.enabled
+FOR KEY SHARE OF provider
 ON CONFLICT (tenant_id, identity_provider_id, external_id) DO NOTHING
 RETURNING id";
 

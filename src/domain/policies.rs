@@ -26,7 +26,10 @@ pub async fn find(
     tenant: TenantId,
     id: PolicyId,
 ) -> Result<Option<(policy::Model, Vec<policy_rule::Model>)>, StoreError> {
-    let Some(policy) = policy::Entity::find_by_id((tenant.0, id.0)).one(store.reader()).await? else {
+    let Some(policy) = policy::Entity::find_by_id((tenant.0, id.0))
+        .one(&store.reader_of(tenant))
+        .await?
+    else {
         return Ok(None);
     };
     Ok(Some((policy, all_rules(store, tenant, id).await?)))
@@ -46,7 +49,7 @@ pub async fn all_rules(
         .filter(policy_rule::COLUMN.tenant_id.eq(tenant.0))
         .filter(policy_rule::COLUMN.policy_id.eq(policy.0))
         .order_by_asc(policy_rule::Column::Ordinal)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?)
 }
 
@@ -63,7 +66,7 @@ pub async fn find_rule(
 ) -> Result<Option<policy_rule::Model>, StoreError> {
     Ok(policy_rule::Entity::find_by_id((tenant.0, id.0))
         .filter(policy_rule::COLUMN.policy_id.eq(policy.0))
-        .one(store.reader())
+        .one(&store.reader_of(tenant))
         .await?)
 }
 
@@ -78,7 +81,7 @@ pub async fn find_rule_of_any(
     id: PolicyRuleId,
 ) -> Result<Option<policy_rule::Model>, StoreError> {
     Ok(policy_rule::Entity::find_by_id((tenant.0, id.0))
-        .one(store.reader())
+        .one(&store.reader_of(tenant))
         .await?)
 }
 
@@ -103,11 +106,11 @@ pub async fn list_rules(
     let rules = query
         .order_by_asc(policy_rule::Column::Ordinal)
         .limit(limit)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?;
     if rules.is_empty()
         && policy::Entity::find_by_id((tenant.0, policy.0))
-            .one(store.reader())
+            .one(&store.reader_of(tenant))
             .await?
             .is_none()
     {
@@ -134,7 +137,7 @@ pub async fn list(
     let policies = query
         .order_by_asc(policy::Column::Id)
         .limit(limit)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?;
     let mut rules = policy_rule::Entity::find()
         .filter(policy_rule::COLUMN.tenant_id.eq(tenant.0))
@@ -144,7 +147,7 @@ pub async fn list(
                 .is_in(policies.iter().map(|policy| policy.id)),
         )
         .order_by_asc(policy_rule::Column::Ordinal)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?;
     Ok(policies
         .into_iter()

@@ -62,6 +62,10 @@ impl Change for CreatePolicy {
     type Done = (policy::Model, Vec<policy_rule::Model>);
     type Refusal = PolicyRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
         let tenant = self.permit.tenant();
         let policies = policy::Entity::find().filter(policy::COLUMN.tenant_id.eq(tenant.0));
@@ -132,6 +136,10 @@ impl Change for UpdatePolicy {
     /// The policy, and its rules where they had to be read.
     type Done = (policy::Model, Option<Vec<policy_rule::Model>>);
     type Refusal = PolicyRefusal;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
         let tenant = self.permit.tenant();
@@ -272,6 +280,10 @@ impl Change for ReorderPolicies {
     type Done = ();
     type Refusal = PolicyRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, PolicyRefusal> {
         const POSTGRES: &str = "\
             UPDATE policies SET priority = ($3 - wanted.place + 1)::integer, updated_at = $4
@@ -337,6 +349,10 @@ pub struct DeletePolicy {
 impl Change for DeletePolicy {
     type Done = ();
     type Refusal = PolicyRefusal;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, PolicyRefusal> {
         let tenant = self.permit.tenant();

@@ -35,6 +35,10 @@ impl Change for CreatePolicyRule {
     type Done = policy_rule::Model;
     type Refusal = PolicyRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
         let tenant = self.permit.tenant();
         let policy = get(tx, tenant, self.policy).await?;
@@ -80,6 +84,10 @@ pub struct UpdatePolicyRule {
 impl Change for UpdatePolicyRule {
     type Done = policy_rule::Model;
     type Refusal = PolicyRefusal;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
         let tenant = self.permit.tenant();
@@ -145,6 +153,10 @@ impl Change for ReorderPolicyRules {
     type Done = (policy::Model, Vec<policy_rule::Model>);
     type Refusal = PolicyRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
         let tenant = self.permit.tenant();
         let policy = get(tx, tenant, self.policy).await?;
@@ -187,6 +199,10 @@ pub struct DeletePolicyRule {
 impl Change for DeletePolicyRule {
     type Done = ();
     type Refusal = PolicyRefusal;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, PolicyRefusal> {
         let tenant = self.permit.tenant();

@@ -221,14 +221,14 @@ async fn past(store: &Store, tenant: TenantId, last: u64) -> Result<Vec<Past>, S
         .filter(decision::COLUMN.tenant_id.eq(tenant.0))
         .order_by_desc(decision::Column::Id)
         .limit(last)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?;
     let permitted = audit_log_entry::Entity::find()
         .filter(audit_log_entry::COLUMN.tenant_id.eq(tenant.0))
         .filter(audit_log_entry::Column::Decision.is_not_null())
         .order_by_desc(audit_log_entry::Column::Id)
         .limit(last)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?;
     let told = seen_now(store, tenant, &permitted).await?;
     let mut past: Vec<Past> = refused.into_iter().map(Past::refused).collect();
@@ -253,7 +253,7 @@ async fn seen_now(
         let rows = identity::Entity::find()
             .filter(identity::COLUMN.tenant_id.eq(tenant.0))
             .filter(identity::COLUMN.id.is_in(ids.iter().copied()))
-            .all(store.reader())
+            .all(&store.reader_of(tenant))
             .await?;
         for row in rows {
             let context = json!({
@@ -289,7 +289,7 @@ async fn users_of(store: &Store, tenant: TenantId, ids: &[Uuid]) -> Result<Vec<u
     Ok(user::Entity::find()
         .filter(user::COLUMN.tenant_id.eq(tenant.0))
         .filter(user::COLUMN.id.is_in(ids.iter().copied()))
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?)
 }
 
@@ -400,7 +400,7 @@ impl Known {
             let keys = api_key::Entity::find()
                 .filter(api_key::COLUMN.tenant_id.eq(tenant.0))
                 .filter(api_key::COLUMN.id.is_in(some.iter().copied()))
-                .all(store.reader())
+                .all(&store.reader_of(tenant))
                 .await?;
             for key in keys {
                 let principal = Principal {

@@ -447,6 +447,10 @@ impl Change for SealRows {
     type Done = u64;
     type Refusal = StoreError;
 
+    fn tenant(&self) -> Option<TenantId> {
+        None
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<u64>, StoreError> {
         let rows = identity_provider::Entity::find()
             .filter(identity_provider::COLUMN.secrets.is_null())

@@ -154,6 +154,7 @@ impl TenantState {
         let (id, began) = (TenantId(tenant.id), Instant::now());
         let providers = identity_provider::Entity::find()
             .filter(identity_provider::COLUMN.tenant_id.eq(tenant.id))
+            .filter(identity_provider::COLUMN.deleted_at.is_null())
             .all(store.reader())
             .await?;
         let totals = rule_limits::stored(store.reader(), id, None).await?;

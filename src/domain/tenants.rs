@@ -123,6 +123,10 @@ impl Change for CreateTenant {
     type Done = tenant::Model;
     type Refusal = TenantRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<tenant::Model>, TenantRefusal> {
         let tenant = tenant::Model {
             id: self.id.0,
@@ -158,6 +162,10 @@ pub struct UpdateTenant {
 impl Change for UpdateTenant {
     type Done = tenant::Model;
     type Refusal = TenantRefusal;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<tenant::Model>, TenantRefusal> {
         let tenant = tenant::Entity::find_by_id(self.id.0)

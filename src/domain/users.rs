@@ -24,7 +24,9 @@ use crate::store::{Applied, Change, Record, Store, StoreError, Tx};
 ///
 /// [`StoreError`]
 pub async fn find(store: &Store, tenant: TenantId, id: UserId) -> Result<Option<user::Model>, StoreError> {
-    Ok(user::Entity::find_by_id((tenant.0, id.0)).one(store.reader()).await?)
+    Ok(user::Entity::find_by_id((tenant.0, id.0))
+        .one(&store.reader_of(tenant))
+        .await?)
 }
 
 /// The user of an address, in whatever case.
@@ -36,7 +38,7 @@ pub async fn find_by_email(store: &Store, tenant: TenantId, email: &Email) -> Re
     let query = user::Entity::find()
         .filter(user::COLUMN.tenant_id.eq(tenant.0))
         .filter(user::COLUMN.email_key.eq(email.key()));
-    Ok(query.one(store.reader()).await?)
+    Ok(query.one(&store.reader_of(tenant)).await?)
 }
 
 /// The users of a tenant, oldest first, after a position; all, or only the one who has an address.
@@ -61,7 +63,7 @@ pub async fn list(
     Ok(query
         .order_by_asc(user::Column::Id)
         .limit(limit)
-        .all(store.reader())
+        .all(&store.reader_of(tenant))
         .await?)
 }
 
@@ -131,6 +133,10 @@ impl Change for CreateUser {
     type Done = user::Model;
     type Refusal = UserRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<user::Model>, UserRefusal> {
         let user = user::Model {
             tenant_id: self.permit.tenant().0,
@@ -179,6 +185,10 @@ impl Change for UpdateUser {
     type Done = user::Model;
     type Refusal = UserRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<user::Model>, UserRefusal> {
         let user = get(tx, &self.permit, self.id).await?;
         check(&self.expected, &revision(&user))?;
@@ -220,6 +230,10 @@ pub struct SuspendUser {
 impl Change for SuspendUser {
     type Done = user::Model;
     type Refusal = UserRefusal;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<user::Model>, UserRefusal> {
         let user = get(tx, &self.permit, self.id).await?;

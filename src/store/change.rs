@@ -5,9 +5,11 @@
 //! for it, in the file of the resource that it changes. The writer does the rest: the transaction, the isolation from
 //! other changes in it, the audit entry, the event, and the answer after the commit.
 
+use std::sync::{Mutex, PoisonError};
+
 use aka_entity::audit_log_entry::ActorType;
 use async_trait::async_trait;
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, ExecResult, QueryResult, Statement};
 use uuid::Uuid;
 
 use super::StoreError;
@@ -25,6 +27,9 @@ pub trait Change: Send + Sync + Sized + 'static {
     /// Why the change was not made. Nothing of a refused change stays in the database.
     type Refusal: From<StoreError> + Send + 'static;
 
+    /// Whose turn it takes: the tenant of whoever asked for it. `None` for the server's own upkeep.
+    fn tenant(&self) -> Option<TenantId>;
+
     /// Checks what the change asserts and writes its rows, inside the transaction of a batch.
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, Self::Refusal>;
 
@@ -33,15 +38,16 @@ pub trait Change: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Does the same for many changes of this kind in fewer statements, with an outcome for each, in their order.
-    /// `None`: this kind has no such way, and they are applied one by one.
+    /// Does the same for many changes of this kind in fewer statements, with an outcome for each, in their order. Those
+    /// without an outcome are applied one by one: all of them, where the kind has no such way, or those that take more
+    /// than the statements that all share. Nothing of these may have been written.
     ///
     /// # Errors
     ///
     /// Where a statement fails for all of them; they are then applied one by one, so that each gets its own outcome.
-    async fn apply_many(changes: &[&Self], tx: &Tx<'_>) -> Result<Option<Vec<Outcome<Self>>>, StoreError> {
-        let _ = (changes, tx);
-        Ok(None)
+    async fn apply_many(changes: &[&Self], tx: &Tx<'_>) -> Result<Vec<Option<Outcome<Self>>>, StoreError> {
+        let _ = tx;
+        Ok(changes.iter().map(|_| None).collect())
     }
 }
 
@@ -51,11 +57,63 @@ pub type Outcome<C> = Result<Applied<<C as Change>::Done>, <C as Change>::Refusa
 /// The transaction in which a change is applied.
 pub struct Tx<'a> {
     /// For statements.
-    pub db: &'a DatabaseTransaction,
+    pub db: &'a Statements<'a>,
     /// The time of everything that is written in this transaction.
     pub now: Timestamp,
     /// For what is written sealed.
     pub root_key: &'a RootKey,
+}
+
+/// The statements of a change, which remember what went wrong: a change's own refusal does not tell the writer whether
+/// trying again may help.
+pub struct Statements<'a> {
+    db: &'a DatabaseTransaction,
+    failure: Mutex<Option<StoreError>>,
+}
+
+impl<'a> Statements<'a> {
+    /// Statements in a transaction, or behind a savepoint of it.
+    pub(super) const fn new(db: &'a DatabaseTransaction) -> Self {
+        Self {
+            db,
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// The last error of a statement.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn noting<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
+        if let Err(error) = &outcome {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+        }
+        outcome
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Statements<'_> {
+    fn get_database_backend(&self) -> DatabaseBackend {
+        self.db.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.noting(self.db.execute_raw(statement).await)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.noting(self.db.execute_unprepared(sql).await)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.noting(self.db.query_one_raw(statement).await)
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.noting(self.db.query_all_raw(statement).await)
+    }
 }
 
 /// What a change did.

@@ -24,7 +24,21 @@ use super::StoreError;
 /// learn within a second that the database has gone.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(800);
 /// How long PostgreSQL works on one statement, and SQLite waits for another process's lock.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long PostgreSQL keeps a transaction open whose node sends nothing: a node that is frozen, or cut off, keeps its locks
+/// for so long.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
+/// How long a change waits for rows that another transaction holds. It holds up the other changes of its batch meanwhile, so
+/// it gives up soon; the writer tries it again later.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
+/// How PostgreSQL finds out that a node is gone without having said so: after 10 s of silence it asks, three times, and
+/// data that is not confirmed for 10 s ends the connection. Has no effect on Unix sockets.
+const TCP_SETTINGS: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "3"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "10000"),
+];
 /// A connection that has rested this long is tested before it is used, so that those that died while the database was
 /// away answer nobody. Testing each time would cost a round trip a query.
 const TEST_WHEN_IDLE_FOR: Duration = Duration::from_millis(500);
@@ -101,24 +115,68 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// One connection writes; the others read.
-pub struct Connections {
-    pub reader: DatabaseConnection,
-    pub writer: DatabaseConnection,
+/// What connections are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Queries.
+    Reading,
+    /// The writer's transactions, one after the other.
+    Writing,
+    /// Changing tables.
+    Migrating,
 }
 
-/// Opens the connections.
-pub async fn open(url: &DatabaseUrl) -> Result<Connections, StoreError> {
+impl Purpose {
+    /// How many connections there may be.
+    pub const fn connections(self, sqlite: bool) -> u32 {
+        match (self, sqlite) {
+            (Self::Reading, false) => READERS,
+            (Self::Reading, true) => SQLITE_READERS,
+            // While the driver finds out whether a connection that failed still lives, another takes its place.
+            (Self::Writing, false) => 2,
+            (Self::Writing, true) | (Self::Migrating, _) => 1,
+        }
+    }
+
+    /// What PostgreSQL is to do in a session, beside what is the same for all.
+    fn postgres_settings(self) -> Vec<(&'static str, String)> {
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        match self {
+            Self::Reading => vec![
+                ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+                ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION)),
+            ],
+            Self::Writing => vec![
+                ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+                ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION)),
+                ("lock_timeout", millis(LOCK_TIMEOUT)),
+            ],
+            // A step may take as long as a large table needs, and a node waits for another to finish.
+            Self::Migrating => [
+                "statement_timeout",
+                "idle_in_transaction_session_timeout",
+                "lock_timeout",
+            ]
+            .map(|setting| (setting, millis(Duration::ZERO)))
+            .into(),
+        }
+    }
+}
+
+/// Opens connections; lazily, it does not wait for the first.
+pub async fn pool(url: &DatabaseUrl, purpose: Purpose, lazily: bool) -> Result<DatabaseConnection, StoreError> {
     make_private_file(url)?;
-    let writer = connect(url, 1).await?;
-    let readers = if url.is_sqlite() { SQLITE_READERS } else { READERS };
-    let reader = connect(url, readers).await?;
-    Ok(Connections { reader, writer })
+    let mut options = options(url, purpose);
+    options.connect_lazy(lazily);
+    match Database::connect(options).await {
+        Ok(db) => Ok(db),
+        Err(error) => Err(StoreError::Unreachable(cause(url, &error).await)),
+    }
 }
 
-/// Opens one connection.
+/// Opens one connection, whose statements may take as long as they need.
 pub async fn one(url: &DatabaseUrl) -> Result<DatabaseConnection, StoreError> {
-    Ok(Database::connect(options(url, 1)).await?)
+    pool(url, Purpose::Migrating, false).await
 }
 
 /// Opens a connection for changing tables, and holds a lock on PostgreSQL so that nodes that start together take
@@ -126,12 +184,10 @@ pub async fn one(url: &DatabaseUrl) -> Result<DatabaseConnection, StoreError> {
 pub async fn for_migration(url: &DatabaseUrl) -> Result<DatabaseConnection, StoreError> {
     /// The number is any that no other program uses as an advisory lock.
     const TURN: &str = "SELECT pg_advisory_lock(7205131894)";
-    make_private_file(url)?;
-    let db = connect(url, 1).await?;
+    let db = pool(url, Purpose::Migrating, false).await?;
     if !url.is_sqlite() {
-        // The lock belongs to the connection, and goes with it. A node may wait longer than a statement takes.
+        // The lock belongs to the connection, and goes with it.
         use sea_orm::ConnectionTrait as _;
-        db.execute_unprepared("SET statement_timeout = 0").await?;
         db.execute_unprepared(TURN).await?;
     }
     Ok(db)
@@ -166,14 +222,7 @@ pub async fn for_looking(url: &DatabaseUrl) -> Result<DatabaseConnection, StoreE
             file.display()
         )));
     }
-    connect(url, 1).await
-}
-
-async fn connect(url: &DatabaseUrl, connections: u32) -> Result<DatabaseConnection, StoreError> {
-    match Database::connect(options(url, connections)).await {
-        Ok(db) => Ok(db),
-        Err(error) => Err(StoreError::Unreachable(cause(url, &error).await)),
-    }
+    pool(url, Purpose::Migrating, false).await
 }
 
 /// Why there is no connection, in the words of the driver. The pool tries again until its time is over, and then tells of
@@ -198,10 +247,10 @@ async fn cause(url: &DatabaseUrl, error: &DbErr) -> String {
     }
 }
 
-fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {
+fn options(url: &DatabaseUrl, purpose: Purpose) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.0.clone());
     options
-        .max_connections(connections)
+        .max_connections(purpose.connections(url.is_sqlite()))
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire_if_idle_for(TEST_WHEN_IDLE_FOR)
@@ -222,14 +271,17 @@ fn options(url: &DatabaseUrl, connections: u32) -> ConnectOptions {
         .map_sqlx_sqlite_pool_opts(|pool| {
             pool.after_release(|connection, _| is_between_transactions(connection).boxed())
         })
-        .map_sqlx_postgres_opts(|postgres| {
-            postgres.application_name("aka").options([
-                ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
-                ("synchronous_commit", "on".to_owned()),
-                ("timezone", "UTC".to_owned()),
-                // Without notices such as that a table which is made if it does not exist does exist.
-                ("client_min_messages", "warning".to_owned()),
-            ])
+        .map_sqlx_postgres_opts(move |postgres| {
+            postgres
+                .application_name("aka")
+                .options([
+                    ("synchronous_commit", "on"),
+                    ("timezone", "UTC"),
+                    // Without notices such as that a table which is made if it does not exist does exist.
+                    ("client_min_messages", "warning"),
+                ])
+                .options(TCP_SETTINGS)
+                .options(purpose.postgres_settings())
         });
     options
 }

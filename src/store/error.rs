@@ -1,5 +1,7 @@
 //! What can go wrong with the store, as far as a caller can do something about it.
 
+use std::sync::Arc;
+
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
 use crate::root_key::RootKeyError;
@@ -14,6 +16,12 @@ pub enum StoreError {
     /// There is no connection to the database to begin with, for this reason.
     #[error("cannot connect to the database: {0}")]
     Unreachable(String),
+    /// The clock of this server is far from the database's. Says how far, and in which direction.
+    #[error("the clock of this server is {0} that of the database")]
+    ClockOff(String),
+    /// Somebody else is changing the same rows, and has not finished in time. Nothing was changed.
+    #[error("rows are locked by another change: {0}")]
+    Locked(String),
     /// More changes are waiting than the queue holds.
     #[error("too many changes are waiting to be written")]
     Overloaded,
@@ -40,25 +48,46 @@ impl StoreError {
     pub const fn is_duplicate(&self) -> bool {
         matches!(self, Self::Duplicate(_))
     }
+
+    /// This error as one of the database's, for functions that know no other. Comes back as it was.
+    #[must_use]
+    pub fn into_db_err(self) -> DbErr {
+        DbErr::TryIntoErr {
+            from: "a query",
+            into: "an answer",
+            source: Arc::new(self),
+        }
+    }
 }
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&DbErr> for StoreError {
+    fn from(error: &DbErr) -> Self {
         match error.sql_err() {
             Some(SqlErr::UniqueConstraintViolation(what)) => return Self::Duplicate(what),
             Some(SqlErr::ForeignKeyConstraintViolation(what)) => return Self::Reference(what),
             _ => {}
         }
-        match &error {
-            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(told(&error)),
+        match error {
+            DbErr::TryIntoErr { source, .. } => source
+                .downcast_ref::<Self>()
+                .map_or_else(|| Self::Fault(told(error)), Self::clone),
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(told(error)),
             DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
-                if passes(cause) {
-                    Self::Unavailable(told(&error))
+                if is_lock(cause) {
+                    Self::Locked(told(error))
+                } else if passes(cause) {
+                    Self::Unavailable(told(error))
                 } else {
-                    Self::Fault(told(&error))
+                    Self::Fault(told(error))
                 }
             }
-            _ => Self::Fault(told(&error)),
+            _ => Self::Fault(told(error)),
         }
     }
 }
@@ -72,6 +101,7 @@ fn told(error: &DbErr) -> String {
     else {
         return match error {
             DbErr::ConnectionAcquire(_)
+            | DbErr::Conn(RuntimeErr::Internal(_))
             | DbErr::RecordNotFound(_)
             | DbErr::RecordNotInserted
             | DbErr::RecordNotUpdated => error.to_string(),
@@ -99,6 +129,13 @@ fn told(error: &DbErr) -> String {
     }
 }
 
+/// Whether another transaction was in the way: PostgreSQL's `lock_not_available`, `serialization_failure` and
+/// `deadlock_detected`.
+fn is_lock(cause: &sqlx::Error) -> bool {
+    let code = cause.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| ["55P03", "40001", "40P01"].contains(&code.as_ref()))
+}
+
 /// Whether the cause may go away by itself, so that the same statement can succeed later.
 fn passes(cause: &sqlx::Error) -> bool {
     match cause {
@@ -117,12 +154,13 @@ fn passes(cause: &sqlx::Error) -> bool {
 /// (its "Result and Error Codes"), of which the low byte is the primary code.
 fn passing_code(code: &str) -> bool {
     if code.len() == 5 {
-        // Connection exceptions, transaction rollback (deadlock, serialization), insufficient resources, operator
-        // intervention (shutdown, statement_timeout), system errors, and a standby that was asked to write.
+        // Connection exceptions, transaction rollback, insufficient resources, operator intervention (shutdown,
+        // statement_timeout), system errors, a standby that was asked to write, and a transaction that this server left
+        // idle for too long.
         return ["08", "40", "53", "57", "58"]
             .iter()
             .any(|class| code.starts_with(class))
-            || code == "25006";
+            || ["25006", "25P03"].contains(&code);
     }
     let Ok(code) = code.parse::<u32>() else { return false };
     // BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.

@@ -5,25 +5,40 @@
 //! [`writer`] how many of them share a commit).
 
 pub mod backup;
+mod batch;
 pub mod change;
 mod coalesced;
 mod connect;
 mod error;
 mod migrations;
+mod pool;
+mod probe;
 mod records;
 mod root_key_check;
 pub mod rows;
+mod shares;
+mod time;
 mod traces;
 mod writer;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use change::{Applied, Change, Record, Tx};
 pub use coalesced::{Coalesced, Question};
 pub use connect::DatabaseUrl;
+use connect::Purpose;
 pub use error::StoreError;
 pub use migrations::{Undone, migrate, migrate_down, migrations, pending_migrations};
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use pool::Pool;
+pub use pool::Reader;
+use probe::Probe;
+use sea_orm::ConnectionTrait;
+use shares::Shares;
+use time::Time;
+use tokio::sync::Mutex;
 
 use crate::{
     domain::ids::TenantId,
@@ -36,14 +51,29 @@ use writer::Writer;
 /// has a new version.
 pub type OnNewVersion = Arc<dyn Fn(TenantId, i64) + Send + Sync>;
 
+/// For how long a probe of the writer counts. Whoever asks more often gets the same answer: the question needs no
+/// credential, and must not cost a commit each time.
+const PROBE_COUNTS_FOR: Duration = Duration::from_secs(1);
+/// How long a probe may take.
+const PROBE_WITHIN: Duration = Duration::from_secs(2);
+
 /// A database with its queue of changes.
 #[derive(Clone)]
 pub struct Store {
-    reader: DatabaseConnection,
+    reader: Reader,
+    shares: Arc<Shares>,
     writer: Writer,
+    time: Time,
     root_key: RootKey,
     traces: Traces,
     url: DatabaseUrl,
+    probed: Arc<Mutex<Option<Probed>>>,
+}
+
+/// What came of a probe of the writer, and when.
+struct Probed {
+    at: Instant,
+    outcome: Result<(), StoreError>,
 }
 
 impl Store {
@@ -54,15 +84,21 @@ impl Store {
     ///
     /// Where the database cannot be reached, or the root key is missing or another one.
     pub async fn open(url: &DatabaseUrl, root_key: &Source, on_new_version: OnNewVersion) -> Result<Self, StoreError> {
-        let connections = connect::open(url).await?;
-        let root_key = root_key_check::establish(&connections.writer, root_key).await?;
-        let writer = Writer::start(connections.writer, root_key.clone(), on_new_version);
+        let writing = Pool::open(url, Purpose::Writing).await?;
+        let root_key = root_key_check::establish(&writing.connections(), root_key).await?;
+        let reading = Pool::open(url, Purpose::Reading).await?;
+        // Half of the connections: whatever one tenant reads, there is one for others.
+        let reader = Reader::new(Arc::new(reading));
+        let share = Purpose::Reading.connections(url.is_sqlite()).div_ceil(2);
         Ok(Self {
-            reader: connections.reader,
-            writer,
+            time: Time::open(&reader).await?,
+            reader,
+            shares: Arc::new(Shares::new(usize::try_from(share).unwrap_or(1))),
+            writer: Writer::start(Arc::new(writing), root_key.clone(), on_new_version),
             root_key,
             traces: Traces::start(url.clone()),
             url: url.clone(),
+            probed: Arc::default(),
         })
     }
 
@@ -72,10 +108,17 @@ impl Store {
         &self.root_key
     }
 
-    /// For queries. Reads do not wait for writes on either database.
+    /// For the server's own queries, and for those that many tenants share. Reads do not wait for writes on either
+    /// database.
     #[must_use]
-    pub const fn reader(&self) -> &DatabaseConnection {
+    pub const fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// For the queries of one tenant, which can use a part of the connections only.
+    #[must_use]
+    pub fn reader_of(&self, tenant: TenantId) -> Reader {
+        self.reader.of(&self.shares, tenant)
     }
 
     /// Carries out a change. When this returns a success, the change is durable, together with its audit entry and
@@ -85,6 +128,7 @@ impl Store {
     ///
     /// The change's own refusals, and those of the store: [`StoreError`].
     pub async fn write<C: Change>(&self, change: C) -> Result<C::Done, C::Refusal> {
+        self.time.check()?;
         self.writer.write(change).await
     }
 
@@ -100,13 +144,52 @@ impl Store {
     ///
     /// Where the database does not do it.
     pub async fn rewrite(&self, table: &'static str) -> Result<(), StoreError> {
-        if self.url.is_sqlite() {
-            self.reader.execute_unprepared("VACUUM").await?;
-            self.remove_traces();
+        let sqlite = self.url.is_sqlite();
+        let vacuum = if sqlite {
+            "VACUUM".to_owned()
         } else {
-            self.reader.execute_unprepared(&format!("VACUUM FULL {table}")).await?;
+            format!("VACUUM FULL {table}")
+        };
+        // On a connection of its own: it takes longer than a query may.
+        let db = connect::one(&self.url).await?;
+        let outcome = db.execute_unprepared(&vacuum).await;
+        db.close().await?;
+        outcome?;
+        if sqlite {
+            self.remove_traces();
         }
         Ok(())
+    }
+
+    /// Keeps time with the database, for ever.
+    pub async fn keep_time(self) {
+        self.time.keep(self.reader).await;
+    }
+
+    /// Whether changes can be made: the clock is right, and the database commits.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot.
+    pub async fn can_write(&self) -> Result<(), StoreError> {
+        self.time.check()?;
+        let mut probed = self.probed.lock().await;
+        if let Some(Probed { at, outcome }) = &*probed
+            && at.elapsed() < PROBE_COUNTS_FOR
+        {
+            return outcome.clone();
+        }
+        let outcome = tokio::time::timeout(PROBE_WITHIN, self.writer.write(Probe)).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(format!(
+                "the database did not commit within {PROBE_WITHIN:?}"
+            )))
+        });
+        *probed = Some(Probed {
+            at: Instant::now(),
+            outcome: outcome.clone(),
+        });
+        outcome
     }
 
     /// Asks the database for a sign of life.
@@ -123,8 +206,6 @@ impl Store {
     pub async fn close(self) {
         self.writer.finish().await;
         self.traces.end();
-        if let Err(error) = self.reader.close().await {
-            tracing::warn!(%error, "the connections to the database did not close cleanly");
-        }
+        self.reader.close().await;
     }
 }

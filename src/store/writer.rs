@@ -4,57 +4,81 @@
 //! writer takes whatever is there, applies all of it in one transaction, commits, and answers. It never waits for
 //! company: a lone change is committed at once, and while a commit is under way the next batch gathers by itself.
 //!
+//! * **Tenants take turns.** The queue hands out one change of each tenant, then again, and a batch ends after a few
+//!   milliseconds ([`super::batch`]). Whoever floods it makes its own changes wait.
 //! * **One change does not disturb another.** Each is applied behind a savepoint, unless its kind can be applied to
 //!   many at once ([`Change::apply_many`]) and so decides row by row. If such a statement fails as a whole, the batch
 //!   is rolled back and done again one by one.
+//! * **Locked rows hold up only those who want them.** Another node, or an operator, may hold the rows of a tenant. That
+//!   tenant's changes are set aside and tried again a little later, for up to [`LOCK_PATIENCE`]; the others go on.
 //! * **Success means durable.** Nobody is answered before the commit has returned.
 //! * **A fault in one change stays its own.** A panic is answered as a fault; the writer goes on.
-//! * **The queue is bounded.** When it is full, a change is refused at once ([`StoreError::Overloaded`]); when the
-//!   database is away, everything that waits is refused, so that a caller waits for one attempt and not for many.
+//! * **The queue is bounded**, for each tenant and in all. When it is full, a change is refused at once
+//!   ([`StoreError::TenantOverloaded`], [`StoreError::Overloaded`]); when the database is away, everything that waits is
+//!   refused, so that a caller waits for one attempt and not for many.
 //! * **One connection.** On SQLite there can be only one writer anyway; on PostgreSQL a second would buy little (the
 //!   rows of one batch already share a statement) and cost the order in which this node's changes happen.
 
 use std::{
-    any::TypeId,
-    panic::AssertUnwindSafe,
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
-use futures_util::FutureExt as _;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait,
-};
 use tokio::{
-    sync::{Mutex, Notify, mpsc, oneshot},
+    sync::{Mutex, Notify, oneshot},
     task::JoinHandle,
 };
 
-use super::{Change, OnNewVersion, Record, StoreError, Tx, change::Outcome, records};
-use crate::{clock, domain::ids::TenantId, root_key::RootKey};
+use super::{
+    Change, OnNewVersion, StoreError,
+    batch::{Batch, Committed, Costs, Job, Turn, Waiting, Way},
+    pool::Pool,
+};
+use crate::{
+    root_key::RootKey,
+    turns::{self, Limits, Rejected},
+};
 
 /// Changes that may wait. At the rates that one node reaches, a full queue is a fraction of a second of work.
-const QUEUE: usize = 4096;
+const LIMITS: Limits = Limits {
+    per_tenant: 1024,
+    total: 4096,
+};
+const TENANT_LIMIT: &str = "1,024 changes waiting at the same time";
 /// Changes that share a commit at most: enough to make the commit's own cost vanish, few enough to answer within
 /// milliseconds.
 const BATCH: usize = 256;
+/// For how long a change that came upon locked rows is tried again.
+const LOCK_PATIENCE: Duration = Duration::from_secs(4);
+/// The first pause before such a change is tried again, and the longest: each attempt takes up to a lock timeout, for
+/// which others wait.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 /// The sending end of the queue.
 #[derive(Clone)]
 pub struct Writer {
-    queue: mpsc::Sender<Box<dyn Job>>,
+    queue: turns::Sender<Turn, Box<dyn Job>>,
     stop: Arc<Notify>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Writer {
     /// Starts the task that writes.
-    pub fn start(db: DatabaseConnection, root_key: RootKey, on_new_version: OnNewVersion) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
+    pub fn start(pool: Arc<Pool>, root_key: RootKey, on_new_version: OnNewVersion) -> Self {
+        let (queue, waiting) = turns::queue(LIMITS);
         let stop = Arc::new(Notify::new());
-        let task = tokio::spawn(run(db, root_key, waiting, Arc::clone(&stop), on_new_version));
+        let task = Task {
+            pool,
+            root_key,
+            waiting,
+            closed: false,
+            locked: Locked::default(),
+            costs: Costs::default(),
+            on_new_version,
+        };
+        let task = tokio::spawn(task.run(Arc::clone(&stop)));
         Self {
             queue,
             stop,
@@ -65,15 +89,19 @@ impl Writer {
     /// Queues a change and waits for its outcome.
     pub async fn write<C: Change>(&self, change: C) -> Result<C::Done, C::Refusal> {
         let (reply, answer) = oneshot::channel();
+        let turn = change.tenant();
         let job = Waiting {
             change,
             reply,
             since: Instant::now(),
         };
-        self.queue.try_send(Box::new(job)).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => shutting_down(),
-        })?;
+        self.queue
+            .send(&turn, Box::new(job) as Box<dyn Job>)
+            .map_err(|rejected| match rejected {
+                Rejected::TenantFull => StoreError::TenantOverloaded(TENANT_LIMIT),
+                Rejected::Full => StoreError::Overloaded,
+                Rejected::Closed => shutting_down(),
+            })?;
         let answer = answer.await.map_err(|_| shutting_down())?;
         let span = tracing::Span::current();
         span.record("queue_us", micros(answer.queued));
@@ -100,304 +128,196 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Takes batches from the queue until it is closed and empty.
-async fn run(
-    db: DatabaseConnection,
+/// What writes.
+struct Task {
+    pool: Arc<Pool>,
     root_key: RootKey,
-    mut waiting: mpsc::Receiver<Box<dyn Job>>,
-    stop: Arc<Notify>,
+    waiting: turns::Receiver<Turn, Box<dyn Job>>,
+    /// Whether nothing comes any more, and nothing waits in the queue.
+    closed: bool,
+    locked: Locked,
+    costs: Costs,
     on_new_version: OnNewVersion,
-) {
-    let mut jobs = Vec::with_capacity(BATCH);
-    loop {
-        let taken = tokio::select! {
-            taken = waiting.recv_many(&mut jobs, BATCH) => taken,
-            () = stop.notified() => {
-                waiting.close();
+}
+
+impl Task {
+    /// Takes batches from the queue until it is closed and empty.
+    async fn run(mut self, stop: Arc<Notify>) {
+        while !self.closed || !self.locked.is_empty() {
+            let mut jobs = Vec::with_capacity(BATCH);
+            let mut retried = None;
+            tokio::select! {
+                taken = self.waiting.recv_many(&mut jobs, BATCH), if !self.closed => {
+                    self.closed = taken == 0;
+                    jobs = self.locked.hold(jobs);
+                }
+                turn = self.locked.due() => {
+                    jobs = self.locked.again(turn);
+                    retried = Some(turn);
+                }
+                () = stop.notified() => {
+                    self.waiting.close();
+                    continue;
+                }
+            }
+            let batch = Batch::new(jobs);
+            if !batch.is_empty() {
+                let way = if retried.is_some() {
+                    Way::OneByOne
+                } else {
+                    Way::Together
+                };
+                self.write(batch, way).await;
+            }
+            if let Some(turn) = retried {
+                self.locked.settle(turn);
+            }
+        }
+        self.pool.close().await;
+    }
+
+    /// Writes a batch: together if possible, otherwise one by one.
+    async fn write(&mut self, batch: Batch, way: Way) {
+        let changes = batch.len();
+        let written = match self.attempt(batch, way).await {
+            Err((batch, error)) if way == Way::Together && !matches!(error, StoreError::Unavailable(_)) => {
+                tracing::info!(%error, "a batch is written again, one change at a time");
+                self.attempt(batch, Way::OneByOne).await
+            }
+            outcome => outcome,
+        };
+        match written {
+            Ok(committed) => {
+                for (tenant, version) in &committed.versions {
+                    (self.on_new_version)(*tenant, *version);
+                }
+                let left = committed.answer();
+                self.locked.set_aside(left.locked);
+                self.put_back(left.undone);
+            }
+            Err((batch, error)) => {
+                tracing::warn!(%error, changes, "a batch of changes could not be committed");
+                batch.refuse(&error);
+                if matches!(error, StoreError::Unavailable(_)) {
+                    self.refuse_all(&error);
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self, batch: Batch, way: Way) -> Result<Committed, (Batch, StoreError)> {
+        match self.pool.begin().await {
+            Ok(transaction) => {
+                let outcome = batch.commit(transaction, &self.root_key, way, &mut self.costs).await;
+                if let Err((_, StoreError::Unavailable(_))) = &outcome {
+                    // Whatever state this connection is in, nobody meets it again.
+                    self.pool.replace().await;
+                }
+                outcome
+            }
+            Err(error) => Err((batch, error)),
+        }
+    }
+
+    fn put_back(&mut self, jobs: Vec<(Turn, Box<dyn Job>)>) {
+        self.closed &= jobs.is_empty();
+        self.waiting.put_back(jobs);
+    }
+
+    /// When the database is away, those who wait need not try one after the other.
+    fn refuse_all(&mut self, error: &StoreError) {
+        for job in self.waiting.drain().into_iter().chain(self.locked.drain()) {
+            job.refuse(error);
+        }
+    }
+}
+
+/// Changes of tenants whose rows another transaction holds.
+#[derive(Default)]
+struct Locked {
+    tenants: HashMap<Turn, Held>,
+}
+
+struct Held {
+    /// When the changes are tried again.
+    at: Instant,
+    pause: Duration,
+    jobs: Vec<Box<dyn Job>>,
+}
+
+impl Locked {
+    fn is_empty(&self) -> bool {
+        self.tenants.is_empty()
+    }
+
+    /// Sets changes aside that came upon locked rows just now.
+    fn set_aside(&mut self, jobs: Vec<(Turn, Box<dyn Job>)>) {
+        for (turn, job) in jobs {
+            if job.waited() > LOCK_PATIENCE {
+                job.refuse(&StoreError::Locked(format!(
+                    "another transaction has held the rows for {LOCK_PATIENCE:?}"
+                )));
                 continue;
             }
+            let held = self.tenants.entry(turn).or_insert_with(|| Held {
+                at: Instant::now() + FIRST_PAUSE,
+                pause: FIRST_PAUSE,
+                jobs: Vec::new(),
+            });
+            held.jobs.push(job);
+        }
+    }
+
+    /// Of changes that are about to be written, keeps back those of tenants whose rows are locked.
+    fn hold(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        if self.tenants.is_empty() {
+            return jobs;
+        }
+        let mut others = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match self.tenants.get_mut(&job.turn()) {
+                None => others.push(job),
+                Some(held) if held.jobs.len() >= LIMITS.per_tenant => {
+                    job.refuse(&StoreError::TenantOverloaded(TENANT_LIMIT));
+                }
+                Some(held) => held.jobs.push(job),
+            }
+        }
+        others
+    }
+
+    /// Waits until changes of a tenant are to be tried again; for ever, when there are none.
+    async fn due(&self) -> Turn {
+        let next = self.tenants.iter().min_by_key(|(_, held)| held.at);
+        match next {
+            Some((turn, held)) => {
+                tokio::time::sleep_until(held.at.into()).await;
+                *turn
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The changes of a tenant that are to be tried again. Until [`Locked::settle`] says how that went, the tenant counts as
+    /// locked.
+    fn again(&mut self, turn: Turn) -> Vec<Box<dyn Job>> {
+        let Some(held) = self.tenants.get_mut(&turn) else {
+            return Vec::new();
         };
-        if taken == 0 {
-            break;
-        }
-        let mut groups = group(jobs.drain(..));
-        match write(&db, &root_key, &mut groups).await {
-            Ok(versions) => {
-                for (tenant, version) in versions {
-                    on_new_version(tenant, version);
-                }
-                for group in groups {
-                    group.answer();
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, changes = taken, "a batch of changes could not be committed");
-                for group in groups {
-                    group.refuse(&error);
-                }
-                // Where the database is away, those who wait need not try one after the other.
-                while matches!(error, StoreError::Unavailable(_))
-                    && let Ok(job) = waiting.try_recv()
-                {
-                    job.group().refuse(&error);
-                }
-            }
-        }
-    }
-    if let Err(error) = db.close().await {
-        tracing::warn!(%error, "the writing connection did not close cleanly");
-    }
-}
-
-/// Sorts a batch by kind of change; within a kind the order stays.
-fn group(jobs: impl Iterator<Item = Box<dyn Job>>) -> Vec<Box<dyn Group>> {
-    let mut groups: Vec<Box<dyn Group>> = Vec::new();
-    for job in jobs {
-        let kind = job.kind();
-        match groups.iter_mut().find(|group| group.kind() == kind) {
-            Some(group) => group.take(job),
-            None => groups.push(job.group()),
-        }
-    }
-    groups
-}
-
-/// Writes a batch: together where that goes, else one by one.
-async fn write(
-    db: &DatabaseConnection,
-    root_key: &RootKey,
-    groups: &mut [Box<dyn Group>],
-) -> Result<Vec<(TenantId, i64)>, StoreError> {
-    match surviving(transaction(db, root_key, groups, Way::Together)).await {
-        Err(error) if !matches!(error, StoreError::Unavailable(_)) => {
-            tracing::info!(%error, "a batch is written again, one change at a time");
-            surviving(transaction(db, root_key, groups, Way::OneByOne)).await
-        }
-        outcome => outcome,
-    }
-}
-
-/// Makes an error of a panic. A change with a fault in it must not take the writer with it, on which all others wait.
-async fn surviving<T, E: From<StoreError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let outcome = AssertUnwindSafe(work).catch_unwind().await;
-    outcome.unwrap_or_else(|_| Err(StoreError::Fault("a panic while a change was written".into()).into()))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Together,
-    OneByOne,
-}
-
-async fn transaction(
-    db: &DatabaseConnection,
-    root_key: &RootKey,
-    groups: &mut [Box<dyn Group>],
-    way: Way,
-) -> Result<Vec<(TenantId, i64)>, StoreError> {
-    let transaction = begin(db).await?;
-    let tx = Tx {
-        db: &transaction,
-        now: clock::now(),
-        root_key,
-    };
-    for group in &mut *groups {
-        group.apply(&tx, way).await?;
-    }
-    let mut written = Written::default();
-    for group in groups {
-        group.written(&mut written);
-    }
-    if way == Way::Together {
-        records::insert(&tx, &written.records).await?;
-    }
-    let versions = new_versions(&tx, written.new_versions_of).await?;
-    transaction.commit().await?;
-    Ok(versions)
-}
-
-/// Begins a transaction that is going to write. A connection that died since its last use is found out here, where
-/// trying again is harmless. That shows at once: what took longer (another process holds SQLite's lock, PostgreSQL cannot
-/// be reached) would take as long again.
-async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
-    const AT_ONCE: Duration = Duration::from_millis(200);
-    let options = || TransactionOptions {
-        // A SQLite transaction that begins by reading cannot wait for its turn to write.
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    let began = Instant::now();
-    match db.begin_with_options(options()).await.map_err(StoreError::from) {
-        Err(StoreError::Unavailable(_)) if began.elapsed() < AT_ONCE => Ok(db.begin_with_options(options()).await?),
-        outcome => outcome,
-    }
-}
-
-async fn new_versions(tx: &Tx<'_>, mut tenants: Vec<TenantId>) -> Result<Vec<(TenantId, i64)>, StoreError> {
-    // In order, so that two nodes cannot wait for one another.
-    tenants.sort_unstable();
-    tenants.dedup();
-    let mut versions = Vec::with_capacity(tenants.len());
-    for tenant in tenants {
-        let statement = Statement::from_sql_and_values(
-            tx.db.get_database_backend(),
-            "UPDATE tenants SET version = version + 1 WHERE id = $1 RETURNING version",
-            [tenant.into()],
-        );
-        if let Some(row) = tx.db.query_one_raw(statement).await? {
-            versions.push((tenant, row.try_get_by_index::<i64>(0)?));
-        }
-    }
-    Ok(versions)
-}
-
-/// What the changes of a batch leave behind beside their rows.
-#[derive(Default)]
-struct Written<'a> {
-    records: Vec<&'a Record>,
-    new_versions_of: Vec<TenantId>,
-}
-
-/// A change of any kind that waits in the queue.
-trait Job: Send {
-    fn kind(&self) -> TypeId;
-    fn group(self: Box<Self>) -> Box<dyn Group>;
-    /// Adds this job to a group of its own kind.
-    fn join(self: Box<Self>, group: &mut dyn std::any::Any);
-}
-
-/// Changes of one kind in one batch.
-#[async_trait]
-trait Group: Send {
-    fn kind(&self) -> TypeId;
-    fn take(&mut self, job: Box<dyn Job>);
-    async fn apply(&mut self, tx: &Tx<'_>, way: Way) -> Result<(), StoreError>;
-    fn written<'a>(&'a self, written: &mut Written<'a>);
-    fn answer(self: Box<Self>);
-    fn refuse(self: Box<Self>, cause: &StoreError);
-}
-
-struct Waiting<C: Change> {
-    change: C,
-    reply: oneshot::Sender<Answer<C>>,
-    since: Instant,
-}
-
-struct Answer<C: Change> {
-    outcome: Result<C::Done, C::Refusal>,
-    /// Time in the queue.
-    queued: Duration,
-    /// Time from the queue to the commit.
-    stored: Duration,
-}
-
-struct Changes<C: Change> {
-    begun: Instant,
-    waiting: Vec<Waiting<C>>,
-    outcomes: Vec<Outcome<C>>,
-}
-
-impl<C: Change> Job for Waiting<C> {
-    fn kind(&self) -> TypeId {
-        TypeId::of::<C>()
+        held.pause = LONGEST_PAUSE.min(held.pause * 2);
+        held.at = Instant::now() + held.pause;
+        std::mem::take(&mut held.jobs)
     }
 
-    fn group(self: Box<Self>) -> Box<dyn Group> {
-        Box::new(Changes {
-            begun: Instant::now(),
-            waiting: vec![*self],
-            outcomes: Vec::new(),
-        })
+    /// After an attempt: a tenant of which nothing came upon locked rows again is like any other.
+    fn settle(&mut self, turn: Turn) {
+        self.tenants
+            .retain(|tenant, held| *tenant != turn || !held.jobs.is_empty());
     }
 
-    fn join(self: Box<Self>, group: &mut dyn std::any::Any) {
-        if let Some(changes) = group.downcast_mut::<Changes<C>>() {
-            changes.waiting.push(*self);
-        }
+    /// Everything that was set aside.
+    fn drain(&mut self) -> Vec<Box<dyn Job>> {
+        let all = std::mem::take(&mut self.tenants);
+        all.into_values().flat_map(|held| held.jobs).collect()
     }
-}
-
-#[async_trait]
-impl<C: Change> Group for Changes<C> {
-    fn kind(&self) -> TypeId {
-        TypeId::of::<C>()
-    }
-
-    fn take(&mut self, job: Box<dyn Job>) {
-        job.join(self);
-    }
-
-    async fn apply(&mut self, tx: &Tx<'_>, way: Way) -> Result<(), StoreError> {
-        self.outcomes.clear();
-        if way == Way::Together {
-            let changes: Vec<&C> = self.waiting.iter().map(|waiting| &waiting.change).collect();
-            if let Some(outcomes) = C::apply_many(&changes, tx).await? {
-                self.outcomes = outcomes;
-                return Ok(());
-            }
-        }
-        for waiting in &self.waiting {
-            self.outcomes.push(apply_alone(&waiting.change, tx, way).await?);
-        }
-        Ok(())
-    }
-
-    fn written<'a>(&'a self, written: &mut Written<'a>) {
-        for applied in self.outcomes.iter().flatten() {
-            written.records.extend(&applied.record);
-            written.new_versions_of.extend(applied.new_version_of);
-        }
-    }
-
-    fn answer(self: Box<Self>) {
-        let stored = self.begun.elapsed();
-        for (waiting, outcome) in self.waiting.into_iter().zip(self.outcomes) {
-            let queued = self.begun.duration_since(waiting.since);
-            // A caller that has gone does not undo the change.
-            let _ = waiting.reply.send(Answer {
-                outcome: outcome.map(|applied| applied.done),
-                queued,
-                stored,
-            });
-        }
-    }
-
-    fn refuse(self: Box<Self>, cause: &StoreError) {
-        let stored = self.begun.elapsed();
-        for waiting in self.waiting {
-            let queued = self.begun.duration_since(waiting.since);
-            let outcome = Err(cause.clone().into());
-            let _ = waiting.reply.send(Answer {
-                outcome,
-                queued,
-                stored,
-            });
-        }
-    }
-}
-
-/// Applies one change behind a savepoint, so that a refusal takes back its own statements and no others. One by one it
-/// writes its record there, too: one that cannot be written is then the fault of its own change.
-async fn apply_alone<C: Change>(change: &C, tx: &Tx<'_>, way: Way) -> Result<Outcome<C>, StoreError> {
-    let savepoint = tx.db.begin().await?;
-    let inside = Tx {
-        db: &savepoint,
-        now: tx.now,
-        root_key: tx.root_key,
-    };
-    let applying = async {
-        let applied = change.apply(&inside).await?;
-        if way == Way::OneByOne
-            && let Some(record) = &applied.record
-        {
-            records::insert(&inside, &[record]).await?;
-        }
-        Ok(applied)
-    };
-    let outcome: Outcome<C> = surviving(applying).await;
-    match outcome {
-        Ok(_) => savepoint.commit().await?,
-        Err(_) => savepoint.rollback().await?,
-    }
-    Ok(outcome)
 }
