@@ -18,10 +18,15 @@
 //! the step `tests` and runs them one at a time in the step `attacks`; by hand:
 //! `cargo test --test it attacks:: -- --test-threads 1 --nocapture`.
 
+mod clocks;
 mod connections;
+mod deletions;
 mod knowledge;
+mod locks;
+mod lost_networks;
 mod rights;
 mod rules;
+mod shared_store;
 mod strange_tokens;
 mod suspension;
 mod token_issuers;

@@ -9,6 +9,7 @@ pub mod child;
 pub mod contract;
 pub mod document;
 pub mod issuer;
+pub mod network;
 pub mod node;
 pub mod operations;
 pub mod postgres;

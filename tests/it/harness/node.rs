@@ -131,6 +131,16 @@ impl Aka {
         Self::start(Store::Postgres, Arc::new(data), &[]).await
     }
 
+    /// A server on an empty PostgreSQL database at this address.
+    pub async fn alone_at(url: String) -> Self {
+        Self::start(Store::Postgres, Arc::new(Data::new(Some(url))), &[]).await
+    }
+
+    /// Another server on the database of this one, with further settings.
+    pub async fn second_node_with(&self, settings: &[(&str, &str)]) -> Self {
+        Self::start(self.node.store, Arc::clone(&self.node.data), settings).await
+    }
+
     /// Another server on the database of this one.
     pub async fn second_node(&self) -> Self {
         Self::start(self.node.store, Arc::clone(&self.node.data), &[]).await
