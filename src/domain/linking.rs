@@ -361,6 +361,10 @@ impl Change for Link {
     type Done = Linked;
     type Refusal = LinkRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Linked>, LinkRefusal> {
         match insert(&[self], tx).await?.first() {
             Some(true) => Ok(self.inserted(tx)),
@@ -668,6 +672,10 @@ impl Change for Unlink {
     /// Whether the user had the identity.
     type Done = bool;
     type Refusal = StoreError;
+
+    fn tenant(&self) -> Option<TenantId> {
+        Some(self.permit.tenant())
+    }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<bool>, StoreError> {
         let mut unlinked = identity::Entity::update_many()
