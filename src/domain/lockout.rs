@@ -59,7 +59,7 @@ const MAX_POLICIES: usize = 20;
 #[async_trait]
 pub trait PolicyChange: Change<Refusal = PolicyRefusal> + Clone {
     /// In which tenant it is made.
-    fn tenant(&self) -> TenantId;
+    fn in_tenant(&self) -> TenantId;
 
     /// What it makes of the tenant's policies. None where it changes nothing that decisions depend on, or will be refused.
     async fn edit(&self, store: &Store) -> Result<Option<Edit>, StoreError>;
@@ -160,12 +160,16 @@ impl<C: PolicyChange> Change for Guarded<C> {
     type Done = C::Done;
     type Refusal = PolicyRefusal;
 
+    fn tenant(&self) -> Option<TenantId> {
+        self.change.tenant()
+    }
+
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, PolicyRefusal> {
         let applied = self.change.apply(tx).await?;
         if applied.is_unchanged() {
             return Ok(applied);
         }
-        if !raise_version(tx, self.change.tenant(), self.checked.version).await? {
+        if !raise_version(tx, self.change.in_tenant(), self.checked.version).await? {
             return Err(PolicyRefusal::Overtaken);
         }
         match &self.checked.locked_out {
@@ -441,7 +445,7 @@ fn new(rules: &[NewRule]) -> Vec<NamedRule> {
 
 #[async_trait]
 impl PolicyChange for CreatePolicy {
-    fn tenant(&self) -> TenantId {
+    fn in_tenant(&self) -> TenantId {
         self.permit.tenant()
     }
 
@@ -456,7 +460,7 @@ impl PolicyChange for CreatePolicy {
 
 #[async_trait]
 impl PolicyChange for UpdatePolicy {
-    fn tenant(&self) -> TenantId {
+    fn in_tenant(&self) -> TenantId {
         self.permit.tenant()
     }
 
@@ -481,7 +485,7 @@ impl PolicyChange for UpdatePolicy {
 
 #[async_trait]
 impl PolicyChange for DeletePolicy {
-    fn tenant(&self) -> TenantId {
+    fn in_tenant(&self) -> TenantId {
         self.permit.tenant()
     }
 
@@ -497,7 +501,7 @@ impl PolicyChange for DeletePolicy {
 
 #[async_trait]
 impl PolicyChange for ReorderPolicies {
-    fn tenant(&self) -> TenantId {
+    fn in_tenant(&self) -> TenantId {
         self.permit.tenant()
     }
 
@@ -508,7 +512,7 @@ impl PolicyChange for ReorderPolicies {
 
 #[async_trait]
 impl PolicyChange for CreatePolicyRule {
-    fn tenant(&self) -> TenantId {
+    fn in_tenant(&self) -> TenantId {
         self.permit.tenant()
     }
 
@@ -524,7 +528,7 @@ impl PolicyChange for CreatePolicyRule {
 
 #[async_trait]
 impl PolicyChange for UpdatePolicyRule {
-    fn tenant(&self) -> TenantId {
+    fn in_tenant(&self) -> TenantId {
         self.permit.tenant()
     }
 
@@ -542,7 +546,7 @@ impl PolicyChange for UpdatePolicyRule {
 
 #[async_trait]
 impl PolicyChange for DeletePolicyRule {
-    fn tenant(&self) -> TenantId {
+    fn in_tenant(&self) -> TenantId {
         self.permit.tenant()
     }
 
