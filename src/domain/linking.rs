@@ -46,7 +46,9 @@ pub struct Found {
 ///
 /// [`StoreError`]
 pub async fn find(store: &Store, tenant: TenantId, user: UserId, id: IdentityId) -> Result<Option<Found>, StoreError> {
-    let owner = user::Entity::find_by_id((tenant.0, user.0)).one(&store.reader_of(tenant)).await?;
+    let owner = user::Entity::find_by_id((tenant.0, user.0))
+        .one(&store.reader_of(tenant))
+        .await?;
     let identity = identity::Entity::find_by_id((tenant.0, id.0))
         .filter(identity::COLUMN.user_id.eq(user.0))
         .one(&store.reader_of(tenant))
@@ -251,7 +253,10 @@ pub async fn list_at(
     after: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<Found>, StoreError> {
-    let Some(owner) = user::Entity::find_by_id((tenant.0, user.0)).one(&store.reader_of(tenant)).await? else {
+    let Some(owner) = user::Entity::find_by_id((tenant.0, user.0))
+        .one(&store.reader_of(tenant))
+        .await?
+    else {
         return Ok(Vec::new());
     };
     let mut query = identity::Entity::find()
