@@ -1,4 +1,4 @@
-//! `aka demo`: a server on a throw-away store with an example company in it.
+//! `aka demo`: a server on a temporary database with an example company in it.
 
 use clap::Args;
 use serde_json::json;
@@ -51,7 +51,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let address = listening.address();
     print(&format!(
         r#"listening on {address}
-Everything is in a throw-away store that goes when this ends (Ctrl-C).
+All data is in a temporary database, which is deleted when the server stops (Ctrl-C).
 
 Link a GitHub account to a user:
 

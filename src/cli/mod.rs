@@ -1,4 +1,4 @@
-//! The program at the command line. A file a command.
+//! The program at the command line, with one file per command.
 
 mod backup;
 mod demo;

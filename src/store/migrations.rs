@@ -7,6 +7,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait as _;
+use tracing::{instrument::WithSubscriber as _, subscriber::NoSubscriber};
 
 use super::{DatabaseUrl, StoreError, connect};
 
@@ -76,7 +77,10 @@ pub async fn migrate_down(url: &DatabaseUrl, steps: Option<u32>, data_may_go: bo
         };
         let before = tables(&tx).await?;
         let rows = rows(&tx, before.keys()).await?;
-        Migrator::down(&tx, steps).await?;
+        // Its log would tell of steps that were undone, which is not so where all of it is taken back.
+        Migrator::down(&tx, steps)
+            .with_subscriber(NoSubscriber::default())
+            .await?;
         let after = tables(&tx).await?;
         for (table, columns) in &before {
             let rows = rows.get(table).copied().unwrap_or_default();
