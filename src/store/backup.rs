@@ -120,16 +120,19 @@ fn check_target(source: &Path, target: &Path, replace: bool) -> Result<(), Backu
 }
 
 async fn write(source: &Path, copy: &NamedTempFile) -> Result<(), BackupError> {
+    let Some(name) = copy.path().to_str() else {
+        return Err(BackupError::File {
+            file: copy.path().to_owned(),
+            error: io::Error::new(io::ErrorKind::InvalidFilename, "SQLite takes names in UTF-8 only"),
+        });
+    };
     let mut database = SqliteConnectOptions::new()
         .filename(source)
         .busy_timeout(LOCK_TIMEOUT)
         .disable_statement_logging()
         .connect()
         .await?;
-    let written = sqlx::query("VACUUM INTO ?")
-        .bind(copy.path().to_string_lossy().into_owned())
-        .execute(&mut database)
-        .await;
+    let written = sqlx::query("VACUUM INTO ?").bind(name).execute(&mut database).await;
     database.close().await?;
     written?;
     Ok(())
