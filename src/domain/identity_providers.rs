@@ -431,7 +431,9 @@ impl Change for DeleteIdentityProvider {
         let record = record(&self.permit, &provider, tx.root_key, "identity_provider.deleted");
         let mut deleted = provider.into_active_model();
         // Neither the name and the issuer of a provider, which are unique, nor its secrets outlive it.
-        deleted.name = Set(format!("deleted {}", self.id));
+        let name = format!("deleted {}", self.id);
+        deleted.name = Set(name.clone());
+        deleted.name_key = Set(name);
         deleted.config = Set(Value::Object(serde_json::Map::new()));
         deleted.secrets = Set(None);
         deleted.token_issuer = Set(None);
