@@ -419,6 +419,7 @@ async fn data_is_not_deleted_without_a_word(store: Store) {
     let before = tables(store, &database.url).await;
 
     let told = run_with(&["migrate", "down", "--all"], &environment).failed();
+    assert!(!told.contains("rolled back"), "nothing is said to be undone\n{told}");
     assert!(
         told.contains("table tenants (1 row)") && told.contains("--yes"),
         "{told}"
