@@ -120,6 +120,7 @@ pub fn of_schema(name: &str) -> Option<Value> {
                 "undecidable": 0,
                 "withheld": 0,
                 "complete": true,
+                "warnings": [],
                 "decisions": [{
                     "id": demo::DECISION,
                     "source": "decision_log",

@@ -22,7 +22,7 @@ use crate::{
         preview::{self, Candidate, Changed, Preview, Source},
         rule_checks::check_set,
     },
-    policy::{Action, rules::Rule},
+    policy::{self, Action, rules::Rule},
     pool::Job,
 };
 
@@ -145,6 +145,33 @@ pub struct PreviewedDecision {
     pub message: String,
 }
 
+/// What may be wrong with a rule in the request, though it is one.
+#[derive(Debug, Object, Serialize)]
+pub struct PreviewWarning {
+    /// Where the rule is, as in `with/0/1` for the second statement of the first policy.
+    pub rule_id: String,
+    /// What may be wrong, or what the rule newly opens and to whom.
+    pub message: String,
+    /// The line in the statement, from 1; null where it is the rule as a whole.
+    #[oai(nullable)]
+    pub line: Option<usize>,
+    /// The column in the statement, from 1, in characters; null where it is the rule as a whole.
+    #[oai(nullable)]
+    pub column: Option<usize>,
+}
+
+impl PreviewWarning {
+    fn new(rule_id: String, warning: policy::RuleWarning) -> Self {
+        let (line, column) = warning.position.unzip();
+        Self {
+            rule_id,
+            message: warning.message,
+            line,
+            column,
+        }
+    }
+}
+
 /// What a change would change.
 #[derive(Debug, Object, Serialize)]
 pub struct PolicyPreview {
@@ -162,6 +189,8 @@ pub struct PolicyPreview {
     pub complete: bool,
     /// Those that would come out differently, newest first.
     pub decisions: Vec<PreviewedDecision>,
+    /// What may be wrong with the rules in the request, though they are rules: see `warnings` of a rule.
+    pub warnings: Vec<PreviewWarning>,
 }
 
 impl From<Changed> for PreviewedDecision {
@@ -232,25 +261,34 @@ impl From<Preview> for PolicyPreview {
             withheld: number(preview.withheld),
             complete: preview.complete,
             decisions: preview.changed.into_iter().map(PreviewedDecision::from).collect(),
+            warnings: Vec::new(),
         }
     }
 }
 
 /// The rules of policies of a request, checked, each with its priority. Those of a policy that is not to be in force are
 /// checked, too, and left out.
-async fn all_checked(job: &Job, policies: Vec<CandidatePolicy>, within: &str) -> Result<Vec<(i32, Vec<Rule>)>, Error> {
-    let mut checked = Vec::new();
+async fn all_checked(
+    job: &Job,
+    policies: Vec<CandidatePolicy>,
+    within: &str,
+) -> Result<(Vec<(i32, Vec<Rule>)>, Vec<PreviewWarning>), Error> {
+    let (mut checked, mut warnings) = (Vec::new(), Vec::new());
     for (number, policy) in policies.into_iter().enumerate() {
         let rules = check_set(job, policy.cedar_policy_set).await;
         let rules = rules.map_err(|refusal| Error::rule(format!("{within}[{number}].cedar_policy_set"), refusal))?;
         let id = |place: usize| format!("{within}/{number}/{place}");
+        for (place, rule) in rules.iter().enumerate() {
+            let of_rule = rule.warnings().into_iter();
+            warnings.extend(of_rule.map(|warning| PreviewWarning::new(id(place), warning)));
+        }
         let rules = rules.iter().enumerate();
         let rules = rules.map(|(place, rule)| Rule::candidate(&rule.statement, rule.weight, &id(place)));
         if policy.enabled.unwrap_or(true) {
             checked.push((policy.priority.unwrap_or_default(), rules.collect()));
         }
     }
-    Ok(checked)
+    Ok((checked, warnings))
 }
 
 impl PolicyChange {
@@ -296,13 +334,13 @@ impl PolicyChange {
     }
 
     /// The rules as the change would leave them.
-    async fn candidate(mut self, caller: &Caller<'_>, job: &Job) -> Result<Candidate, Error> {
+    async fn candidate(mut self, caller: &Caller<'_>, job: &Job) -> Result<(Candidate, Vec<PreviewWarning>), Error> {
         let (store, tenant) = (caller.store(), caller.tenant_id());
         let keeps = self.policies.is_none();
-        let with = match (self.policies.take(), self.with.take()) {
+        let (with, warnings) = match (self.policies.take(), self.with.take()) {
             (Some(policies), _) => all_checked(job, policies, "policies").await?,
             (None, Some(with)) => all_checked(job, with, "with").await?,
-            (None, None) => Vec::new(),
+            (None, None) => (Vec::new(), Vec::new()),
         };
         let mut candidate = Candidate {
             keeps,
@@ -328,7 +366,7 @@ impl PolicyChange {
                 candidate.with.push((policy.priority, stored(job, rules).await?));
             }
         }
-        Ok(candidate)
+        Ok((candidate, warnings))
     }
 }
 
@@ -360,7 +398,9 @@ impl PolicyPreviewApi {
     /// (`with_policy_ids`) or added (`with`), or all policies (`policies`); with none of these, the rules of now are
     /// compared with what was decided. Each decision is made again with its own action and context, but with who asked
     /// and what was asked of as they are now: their scopes, roles and attributes. Decisions of which the caller may not
-    /// read all this are left out, and counted in `withheld`. Nothing is stored, and nothing comes into force. Needs the scope `policies:read`, or a policy that permits `previewPolicies`.
+    /// read all this are left out, and counted in `withheld`. `warnings` tells what a rule newly opens, and to whom. Nothing
+    /// is stored, and nothing comes into force. Needs the scope `policies:read`, or a policy that permits
+    /// `previewPolicies`.
     #[oai(path = "/v1/policies/preview", method = "post", operation_id = "previewPolicies")]
     async fn preview(
         &self,
@@ -374,9 +414,12 @@ impl PolicyPreviewApi {
         let last = change.last.unwrap_or(DEFAULT_LAST);
         caller.may(Action::PreviewPolicies, On::Tenant).await?;
         let job = caller.job()?;
-        let candidate = change.candidate(&caller, &job).await?;
+        let (candidate, warnings) = change.candidate(&caller, &job).await?;
         let tenant = caller.tenant().clone();
         let preview = preview::preview(&job, caller.who(), caller.store(), tenant, candidate, last.into()).await?;
-        Ok(Answer(preview.into()))
+        Ok(Answer(PolicyPreview {
+            warnings,
+            ..preview.into()
+        }))
     }
 }

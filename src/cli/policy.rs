@@ -82,6 +82,9 @@ fn test(directory: &Path) -> Outcome {
     let (mut passed, mut failed) = (0, 0);
     for corpus in corpus::find(directory)? {
         let mut report = format!("{}\n", corpus.display());
+        for warning in corpus::warnings(&corpus)? {
+            writeln!(report, "  warning {warning}")?;
+        }
         for outcome in corpus::run(&corpus)? {
             if outcome.unexpected.is_empty() {
                 passed += 1;

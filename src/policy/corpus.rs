@@ -16,13 +16,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cedar_policy::{Context, Entities, Entity, EntityUid};
+use cedar_policy::{Context, Entities, Entity, EntityUid, Policy, PolicyId};
 use serde::Deserialize;
 
 use super::{
     Action, Decision, Effort, Query, Verdict,
     cost::Weight,
-    decide_and_explain,
+    decide_and_explain, powers,
     rules::{Level, Rule, RuleSet, parse_rules},
     schema::{SCHEMA, action_entity},
 };
@@ -177,9 +177,42 @@ fn ask(rules: &RuleSet, entities: &[Entity], expected: Expected) -> Result<Outco
     })
 }
 
+/// What may be wrong with the rules of a corpus, though they are rules: what they newly open, and to whom.
+///
+/// # Errors
+///
+/// Which file cannot be read, and why.
+pub fn warnings(corpus: &Path) -> Result<Vec<String>, CorpusError> {
+    let warnings = statements(corpus)?.into_iter().flat_map(|(_, statement)| {
+        let text = statement.to_cedar().unwrap_or_else(|| statement.to_string());
+        let warnings = powers::warnings(&statement, &text);
+        warnings.map(move |warning| format!("{}: {warning}", statement.id()))
+    });
+    Ok(warnings.collect())
+}
+
 /// The rules of all `.cedar` files, in levels.
 fn rules(corpus: &Path) -> Result<RuleSet, CorpusError> {
     let mut levels: BTreeMap<i32, Vec<Rule>> = BTreeMap::new();
+    for (priority, statement) in statements(corpus)? {
+        let id = statement.id().to_string();
+        let rule = Rule::candidate(&statement, Weight::of(&statement), &id);
+        levels.entry(priority).or_default().push(rule);
+    }
+    let levels: Vec<Level> = levels
+        .into_iter()
+        .rev()
+        .map(|(priority, rules)| Level {
+            priority: Some(priority),
+            rules,
+        })
+        .collect();
+    RuleSet::new(&levels).map_err(|error| CorpusError::new(corpus, error))
+}
+
+/// The statements of all `.cedar` files with the priorities of their policies, each under its own id.
+fn statements(corpus: &Path) -> Result<Vec<(i32, Policy)>, CorpusError> {
+    let mut all = Vec::new();
     let mut seen = BTreeMap::new();
     for file in entries(corpus)? {
         if file.extension().is_none_or(|extension| extension != "cedar") {
@@ -202,19 +235,10 @@ fn rules(corpus: &Path) -> Result<RuleSet, CorpusError> {
                 let reason = format!("the rule {id} is there already, in {other}; ids must differ");
                 return Err(CorpusError::new(&file, reason));
             }
-            let rule = Rule::candidate(statement, Weight::of(statement), &id);
-            levels.entry(priority(&name)).or_default().push(rule);
+            all.push((priority(&name), statement.new_id(PolicyId::new(&id))));
         }
     }
-    let levels: Vec<Level> = levels
-        .into_iter()
-        .rev()
-        .map(|(priority, rules)| Level {
-            priority: Some(priority),
-            rules,
-        })
-        .collect();
-    RuleSet::new(&levels).map_err(|error| CorpusError::new(corpus, error))
+    Ok(all)
 }
 
 /// The number at the beginning of a file's name.

@@ -26,9 +26,14 @@ const POWERS: &[(Scope, &str)] = &[
     (Scope::TenantsWrite, "with the scope tenants:write tenants"),
 ];
 
+/// What a rule reaches further than its author may have meant.
+pub(super) fn warnings(rule: &Policy, text: &str) -> impl Iterator<Item = String> + use<> {
+    [opened(rule, text), trusted_name(rule)].into_iter().flatten()
+}
+
 /// The powers that a rule newly opens, and to whom. None where it opens none, or where it names one principal and the
 /// actions themselves: that is no oversight.
-pub(super) fn opened(rule: &Policy, text: &str) -> Option<String> {
+fn opened(rule: &Policy, text: &str) -> Option<String> {
     if rule.effect() != Effect::Permit {
         return None;
     }
@@ -135,7 +140,7 @@ fn listed(items: &[String]) -> String {
 
 /// That a rule takes the name of its principal for who they are, which whoever makes keys or users can choose. None where
 /// it also says by its scope or its conditions who they are.
-pub(super) fn trusted_name(rule: &Policy) -> Option<String> {
+fn trusted_name(rule: &Policy) -> Option<String> {
     let form = rule.to_json().ok()?;
     if !matches!(rule.principal_constraint().into(), Constraint::Any | Constraint::Is(_)) {
         return None;

@@ -15,7 +15,7 @@ use super::{
     outline::Outline,
     schema::{SCHEMA_TEXT, VALIDATOR},
     statement::conditions,
-    warnings::warnings,
+    warnings::{RuleWarning, warnings},
 };
 use crate::domain::{ids, text::Description};
 
@@ -133,6 +133,12 @@ impl CheckedRule {
             outline,
             weight,
         })
+    }
+
+    /// What may be wrong with it, though it is a rule.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<RuleWarning> {
+        serde_json::from_str::<Outline>(&self.outline).map_or_else(|_| Vec::new(), |outline| outline.warnings)
     }
 
     /// The mark of this rule's row: see [`mark`].

@@ -34,8 +34,7 @@ pub(super) fn warnings(rule: &Policy, result: &ValidationResult, text: &str) -> 
             position: offset.map(|offset| position(text, offset)),
         }
     });
-    let of_whole = [powers::opened(rule, text), powers::trusted_name(rule)];
-    let of_whole = of_whole.into_iter().flatten().map(|message| RuleWarning {
+    let of_whole = powers::warnings(rule, text).map(|message| RuleWarning {
         message,
         position: None,
     });

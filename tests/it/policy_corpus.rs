@@ -68,6 +68,21 @@ fn a_decision_that_is_not_expected_fails_and_is_explained() {
 }
 
 #[test]
+fn what_a_rule_newly_opens_is_told() {
+    let corpus = changed(
+        "people.cedar",
+        "Action::\"createUserIdentity\"",
+        "Action::\"createApiKey\"",
+    );
+
+    let run = policy_test(corpus.path());
+
+    let told =
+        "warning help-desk-links: this rule lets every caller in Role::\"help-desk\" change API keys (createApiKey)";
+    assert!(run.stdout.contains(told), "{run:?}");
+}
+
+#[test]
 fn notices_and_rules_that_are_expected_must_come() {
     let corpus = changed("100-guardrails.cedar", "The user is suspended.", "They have gone.");
 

@@ -6,6 +6,7 @@ on_both_stores![
     a_broad_permit_is_told_with_what_it_opens_and_to_whom,
     a_narrow_rule_is_not_warned_of,
     a_rule_that_trusts_a_name_is_told,
+    a_preview_tells_what_a_rule_would_open,
 ];
 
 /// The warnings of a rule that is added, and of one that is changed into it.
@@ -129,5 +130,23 @@ async fn a_rule_that_trusts_a_name_is_told(aka: Aka) {
             .iter()
             .any(|told| told.contains("trusts the name of its principal alone"));
         assert_eq!(trusts, told_of, "{rule}: {told:?}");
+    }
+}
+
+async fn a_preview_tells_what_a_rule_would_open(aka: Aka) {
+    let acme = aka.tenant().await;
+    let rules = "permit (principal, action == Action::\"getUser\", resource);\npermit (principal, action, resource);";
+
+    for within in ["with", "policies"] {
+        let change = json!({ within: [{ "cedar_policy_set": rules }] });
+        let told = acme.post("/v1/policies/preview").json(change).await.expect(200);
+        let warnings = told["warnings"].as_array().expect("a list");
+        assert_eq!(warnings.len(), 1, "{told}");
+        assert_eq!(warnings[0]["rule_id"], format!("{within}/0/1"));
+        let message = warnings[0]["message"].as_str().unwrap_or_default();
+        assert!(
+            message.contains("every caller") && message.contains("API keys"),
+            "{message}"
+        );
     }
 }

@@ -229,12 +229,20 @@ const DECISION: Shape = &[
 
 const KIND: Kind = OneOf(&["permitted", "forbidden", "not_permitted", "error"]);
 
+const PREVIEW_WARNING: Shape = &[
+    ("rule_id", Text),
+    ("message", Text),
+    ("line", OrNull(&Number)),
+    ("column", OrNull(&Number)),
+];
+
 const PREVIEW: Shape = &[
     ("examined", Number),
     ("changed", Number),
     ("undecidable", Number),
     ("withheld", Number),
     ("complete", Flag),
+    ("warnings", Each(PREVIEW_WARNING)),
     (
         "decisions",
         Each(&[
