@@ -310,6 +310,8 @@ fn complete(document: &mut Value) {
     // make another type of.
     document["components"]["schemas"]["ApiError"]["properties"]["details"] =
         json!({ "$ref": "#/components/schemas/ErrorDetails" });
+    // An empty schema means the same, but generators warn of it here.
+    document["components"]["schemas"]["ErrorDetails"]["additionalProperties"] = json!(true);
     let mut shared = Map::new();
     for (path, item) in members_mut(&mut document["paths"]) {
         for (method, operation) in members_mut(item) {

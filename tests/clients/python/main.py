@@ -66,7 +66,8 @@ def main(address: str, tenant: str, key: str) -> None:
     assert conflict.status_code == HTTPStatus.CONFLICT, conflict
     assert isinstance(conflict.parsed, ApiError)
     assert conflict.parsed.code == "identity_already_linked"
-    assert conflict.parsed.details["linked_to_user_id"] == str(ada.id)
+    assert conflict.parsed.details.linked_to_user_id == ada.id
+    assert conflict.parsed.details.ways_out[0].way == "unlink_first"
 
     reader = create_api_key.sync(
         client=aka, x_tenant_id=tenant, body=ApiKeyCreate(name=f"reader {unique}", scopes=[Scope.USERSREAD])

@@ -195,7 +195,7 @@ impl Document {
         for (name, member) in value.as_object().into_iter().flatten() {
             match properties.get(name) {
                 Some(schema) => self.fits(schema, member, &format!("{place}.{name}"))?,
-                None if schema["additionalProperties"].is_object() => {}
+                None if schema["additionalProperties"].is_object() || schema["additionalProperties"] == true => {}
                 None => return Err(format!("{place}.{name} is not documented")),
             }
         }
