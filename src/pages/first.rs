@@ -27,7 +27,7 @@ pub fn page() -> String {
                  in to here.</p>\
                  <h2>Where to go</h2>{LINKS}\
                  <h2>A first request</h2>\
-                 <pre><code>curl -H 'X-API-Key: aka_...' -H 'X-Tenant-ID: ...' https://aka.example.com/v1/users</code></pre>\
+                 <pre><code>curl https://aka.example.com/v1/users \\\n  -H 'X-API-Key: aka_...' \\\n  -H 'X-Tenant-ID: ...'</code></pre>\
                  <p>The server's operator creates the first key with <code>aka key create</code>, which prints a \
                  command like this one with everything filled in.</p>",
                 env!("CARGO_PKG_VERSION")
