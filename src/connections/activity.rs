@@ -92,15 +92,16 @@ impl Activity {
         self.http2.store(true, Ordering::Relaxed);
     }
 
-    /// Bytes have come.
-    pub fn received(&self) {
+    /// Bytes have come. Returns whether they are the first of a head.
+    pub fn received(&self) -> bool {
         // Between two requests of HTTP/1.1 there is only the head of the next. In HTTP/2 there are other frames.
-        if !self.http2.load(Ordering::Relaxed) && self.unfinished.load(Ordering::Relaxed) == 0 {
-            let now = self.now();
-            let _ = self
-                .head
-                .compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
+        if self.http2.load(Ordering::Relaxed) || self.unfinished.load(Ordering::Relaxed) > 0 {
+            return false;
         }
+        let begun = self
+            .head
+            .compare_exchange(NEVER, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+        begun.is_ok()
     }
 
     /// Bytes were taken by the client.

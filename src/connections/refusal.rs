@@ -25,14 +25,15 @@ const DATE: &[BorrowedFormatItem<'_>] =
 /// How hyper's answers of the statuses begin that are refusals.
 const REFUSALS: &[u8] = b"HTTP/1.1 4";
 
-/// What to write in the place of some bytes, if they are an answer of hyper's own. All others have an id.
-pub fn instead_of(bytes: &[u8]) -> Option<Vec<u8>> {
+/// What to write in the place of some bytes, if they are an answer of hyper's own. All others have an id. What is too large
+/// is the path, if the first line has not ended yet.
+pub fn instead_of(bytes: &[u8], in_first_line: bool) -> Option<Vec<u8>> {
     let status = bytes.strip_prefix(REFUSALS)?.get(..2)?;
     let head = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
     let own = head.contains("\r\ncontent-length: 0\r\n") && !head.contains("\r\nx-request-id:");
     let error = match status {
         b"00" => Error::MalformedRequest,
-        b"14" => Error::UriTooLong,
+        b"31" if in_first_line => Error::UriTooLong,
         b"31" => Error::HeadersTooLarge {
             max_bytes: MAX_HEAD_BYTES,
         },
@@ -100,10 +101,15 @@ mod tests {
     #[test]
     fn an_answer_with_an_id_stays_as_it_is() {
         let ours = "HTTP/1.1 400 Bad Request\r\nx-request-id: a\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
-        assert_eq!(instead_of(ours.as_bytes()), None);
+        assert_eq!(instead_of(ours.as_bytes(), false), None);
         let hypers = ours.replace("x-request-id: a\r\n", "");
-        let instead = instead_of(hypers.as_bytes()).expect("another answer");
+        let instead = instead_of(hypers.as_bytes(), false).expect("another answer");
         assert!(instead.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
-        assert_eq!(instead_of(hypers.replace("400", "200").as_bytes()), None);
+        assert_eq!(instead_of(hypers.replace("400", "200").as_bytes(), false), None);
+        let too_large = hypers.replace("400 Bad Request", "431 Request Header Fields Too Large");
+        for (in_first_line, status) in [(true, "414"), (false, "431")] {
+            let instead = instead_of(too_large.as_bytes(), in_first_line).expect("another answer");
+            assert!(instead.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
+        }
     }
 }

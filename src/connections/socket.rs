@@ -53,6 +53,8 @@ pub struct Socket {
     /// A refusal that is written in the place of hyper's.
     refusal: Vec<u8>,
     has_read: bool,
+    /// Whether all that has come of a request's head is a part of its first line.
+    in_first_line: bool,
 }
 
 impl Socket {
@@ -66,6 +68,7 @@ impl Socket {
             taken: 0,
             refusal: Vec::new(),
             has_read: false,
+            in_first_line: false,
         }
     }
 
@@ -132,7 +135,8 @@ impl AsyncRead for Socket {
                     }
                     this.has_read = true;
                     if read > 0 {
-                        this.activity.received();
+                        this.in_first_line |= this.activity.received();
+                        this.in_first_line &= !received.contains(&b'\n');
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -155,7 +159,7 @@ impl AsyncWrite for Socket {
         let this = self.get_mut();
         ready!(this.write_refusal(context))?;
         if let Some(head) = bytes.first()
-            && let Some(refusal) = refusal::instead_of(head)
+            && let Some(refusal) = refusal::instead_of(head, this.in_first_line)
         {
             this.refusal = refusal;
             return Poll::Ready(Ok(head.len()));

@@ -252,12 +252,14 @@ async fn what_is_no_http_is_refused_with_the_error_of_the_contract(aka: Aka) {
         let answer = answer.unwrap_or_else(|| panic!("no answer to {shown}"));
         let expected = match answer.status {
             400 => &["malformed_request", "malformed_json"][..],
+            414 => &["uri_too_long"],
             431 => &["headers_too_large"],
             _ => panic!("{shown}\n{answer}"),
         };
         let code = answer["code"].as_str().unwrap_or_default().to_owned();
         assert!(expected.contains(&&*code), "{shown}\n{answer}");
         below_http(answer);
+        assert_eq!(code == "uri_too_long", case.starts_with("GET /aaa"), "{shown}");
         acme.get("/v1/users").await.expect(200);
     }
 }
