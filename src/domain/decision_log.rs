@@ -285,7 +285,9 @@ async fn remove(tx: &Tx<'_>, tenant: TenantId, resource: Option<&str>, traces: &
         let (on, actor): (String, String) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
         let text = |index| row.try_get_by_index::<Option<String>>(index);
         let emails = [text(3)?, text(4)?];
-        let account = text(5)?.and_then(|id| id.parse().ok()).zip(text(6)?);
+        // A look-up is done to the provider, and does not name it again.
+        let provider = text(5)?.or_else(|| on.strip_prefix("identity_provider:").map(str::to_owned));
+        let account = provider.and_then(|id| id.parse().ok()).zip(text(6)?);
         let is_theirs = resource == Some(&*on)
             || traces.actors.contains(&actor)
             || emails

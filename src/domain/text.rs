@@ -93,13 +93,13 @@ fn visible(text: &str) -> Result<(), String> {
 fn check_email(text: &str) -> Result<(), String> {
     visible(text)?;
     let wrong = || "is not an e-mail address like name@example.com".to_owned();
-    let (_, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
-    idna::domain_to_ascii(domain).map_err(|_| wrong())?;
+    let (local, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
+    let domain = idna::domain_to_ascii(domain).map_err(|_| wrong())?;
     let options = Options::default()
         .without_display_text()
         .without_domain_literal()
         .with_required_tld();
-    EmailAddress::parse_with_options(text, options)
+    EmailAddress::parse_with_options(&format!("{local}@{domain}"), options)
         .map(|_| ())
         .map_err(|_| wrong())
 }
