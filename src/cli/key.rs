@@ -63,19 +63,19 @@ struct Create {
     /// The name of the key, for people
     #[arg(long, default_value = "command line")]
     name: Name,
-    /// What the key may do: `all`, or scopes with commas between them, as in `identities:read,identities:write`
+    /// What the key may do: `all`, or scopes with commas between them, as in `identities:read,identities:write`. Default:
+    /// `all`, with a warning
     #[arg(long, value_parser = Scopes::parse, value_name = "SCOPES")]
-    scopes: Scopes,
-    /// After how many days the key stops working
+    scopes: Option<Scopes>,
+    /// After how many days the key stops working. Default: it works until it is revoked, with a warning
     #[arg(
         long,
-        default_value = "90",
         value_name = "DAYS",
         value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS),
         allow_negative_numbers = true
     )]
-    expires_in_days: i64,
-    /// Create a key that works until it is revoked
+    expires_in_days: Option<i64>,
+    /// Create a key that works until it is revoked, without a warning
     #[arg(long, conflicts_with = "expires_in_days")]
     never_expires: bool,
     /// The address of the server, for the `curl` line
@@ -131,19 +131,30 @@ async fn create(arguments: Create) -> Outcome {
     let Create {
         tenant,
         name,
-        scopes: Scopes(scopes),
+        scopes,
         expires_in_days,
         never_expires,
         server,
         database,
     } = arguments;
-    let expires_at = clock::now().plus_seconds(expires_in_days * SECONDS_PER_DAY);
+    // On the standard error output, so that scripts still read one JSON object.
+    if scopes.is_none() {
+        eprintln!("warning: this key has every scope. Name the scopes that it needs with --scopes");
+    }
+    if expires_in_days.is_none() && !never_expires {
+        eprintln!(
+            "warning: this key works until it is revoked. Let it expire with --expires-in-days, or confirm with \
+             --never-expires"
+        );
+    }
+    let Scopes(scopes) = scopes.unwrap_or_else(|| Scopes(Scope::ALL.to_vec()));
+    let expires_at = expires_in_days.map(|days| clock::now().plus_seconds(days * SECONDS_PER_DAY));
     let key = NewApiKey {
         id: ApiKeyId::new(),
         name,
         scopes: scopes.clone(),
         identity_provider_id: None,
-        expires_at: (!never_expires).then_some(expires_at),
+        expires_at,
     };
     let (tenant_id, key, raw) = with_store(&database, async |store| {
         let id = tenant::find(store, &tenant).await?;
