@@ -27,7 +27,7 @@ pub struct Limits {
     )]
     max_connections: usize,
     /// Connections at a time from one client address (IPv6: from one /64 network). More are refused with 503. Behind a
-    /// proxy all connections come from its address: set it to --max-connections there. Default: a quarter of
+    /// proxy all connections come from its address: give this the value of --max-connections there. Default: a quarter of
     /// --max-connections
     #[arg(
         long,

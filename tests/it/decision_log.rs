@@ -63,6 +63,7 @@ async fn a_refusal_is_in_the_log_with_its_reasons(aka: Aka) {
         "resource": format!("user:{user}"),
         "context": {
             "identity_provider": github, "external_id": "583231", "external_email": "octocat@elsewhere.example",
+            "external_email_domain": "elsewhere.example",
         },
         "kind": "forbidden",
         "priority": 7,

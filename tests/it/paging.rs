@@ -107,7 +107,7 @@ async fn providers_are_paged_within_their_filter(aka: Aka) {
     let (mut on, mut off) = (Vec::new(), Vec::new());
     for number in 0..20 {
         let enabled = number % 3 != 0;
-        let provider = json!({ "name": "GitHub", "provider_type": "github", "enabled": enabled });
+        let provider = json!({ "name": format!("GitHub {number}"), "provider_type": "github", "enabled": enabled });
         let id = acme.post("/v1/identity-providers").json(provider).await.expect(201)["id"].clone();
         if enabled { on.push(id) } else { off.push(id) }
     }
