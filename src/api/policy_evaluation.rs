@@ -292,7 +292,7 @@ impl PolicyEvaluationApi {
         let principal = if knows_principal {
             evaluation::principal(caller.store(), caller.tenant_id(), who, &groups).await
         } else {
-            evaluation::unknown_principal(caller.tenant_id(), who, &groups)
+            evaluation::unknown_principal(caller.tenant_id(), principal.withheld(who), &groups)
         };
         let principal = principal.map_err(question("principal"))?;
         let needs_resource = tenant

@@ -104,6 +104,18 @@ impl PrincipalName {
     }
 }
 
+impl PrincipalName {
+    /// Who is decided upon for a caller who may not read `on`. An address must not tell whether somebody has it, nor whose
+    /// it is: it stands for nobody.
+    #[must_use]
+    pub const fn withheld(&self, on: On) -> On {
+        match self {
+            Self::UserOf(_) => On::User(UserId(Uuid::nil())),
+            Self::ApiKey(_) | Self::User(_) => on,
+        }
+    }
+}
+
 /// The principal that a question is asked about, in further roles and groups.
 ///
 /// # Errors
