@@ -445,7 +445,7 @@ impl Change for DeleteIdentityProvider {
 }
 
 /// Accounts that are removed in one transaction: a few milliseconds, in which others wait.
-const PIECE: u64 = 250;
+const PIECE: u64 = 64;
 /// Time between two pieces, so that a deletion does not keep the disk busy.
 const BETWEEN_PIECES: Duration = Duration::from_millis(5);
 /// How often providers are looked for that were deleted on this node or another, or before a restart.
