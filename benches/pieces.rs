@@ -14,20 +14,23 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use aka::{
-    api::identities::UserIdentity,
-    domain::{
-        api_keys::RawKey,
-        ids::{ApiKeyId, IdentityProviderId, TenantId},
-        scopes::Scope,
-    },
+    access::api_keys::RawKey,
     policy::{
-        Action, Query, decide,
+        Query, decide,
         entities::{Known, api_key, identity_provider_uid, unknown_user},
         rules::{Level, Rule, RuleSet, check_rule, parse_rule},
         schema::{SCHEMA, action_entity},
     },
-    root_key::{RootKey, Source},
-    store::{Applied, Change, DatabaseUrl, Store, StoreError, Tx},
+    resources::identities::api::UserIdentity,
+    store::{
+        Applied, Change, DatabaseUrl, Store, StoreError, Tx,
+        root_key::{RootKey, Source},
+    },
+    types::{
+        actions::Action,
+        ids::{ApiKeyId, IdentityProviderId, TenantId},
+        scopes::Scope,
+    },
 };
 use aka_entity::policy_rule;
 use async_trait::async_trait;
@@ -150,7 +153,7 @@ fn decision(criterion: &mut Criterion) {
         None,
         None,
     );
-    let user = unknown_user(aka::domain::ids::UserId(Uuid::from_u128(4)));
+    let user = unknown_user(aka::types::ids::UserId(Uuid::from_u128(4)));
     let mut group = criterion.benchmark_group("decision");
     for size in SIZES {
         let rows = rows(size);

@@ -6,11 +6,15 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    connections::Limits,
-    cross_origin::{CrossOrigin, Origin},
-    listen::Listen,
-    root_key::{self, Source},
-    store::DatabaseUrl,
+    server::{
+        connections::Limits,
+        cross_origin::{CrossOrigin, Origin},
+        listen::Listen,
+    },
+    store::{
+        DatabaseUrl,
+        root_key::{self, Source},
+    },
 };
 
 /// Where the data is.

@@ -42,7 +42,7 @@ impl Machine {
         let memory: f64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
         let directory = Directory::new();
         Ok(Self {
-            date: ::aka::clock::now().to_string(),
+            date: ::aka::types::clock::now().to_string(),
             commit: output(Command::new("git").args(["describe", "--always", "--dirty"])),
             processor: first("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism()?.get(),

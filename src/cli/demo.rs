@@ -5,26 +5,29 @@ use serde_json::json;
 
 use super::{Outcome, print};
 use crate::{
-    clock::{self, Timestamp},
+    access::{api_keys::RawKey, caller::Permit, decision_log::WriteDecisions, provider_config::Config},
     config::Serving,
-    demo,
-    domain::{
-        api_keys::{CreateApiKey, NewApiKey, RawKey},
-        caller::Permit,
-        decision_log::WriteDecisions,
+    policy::rules::check_rule,
+    resources::{
+        api_keys::{CreateApiKey, NewApiKey},
+        demo,
+        identities::{Account, Link},
         identity_providers::CreateIdentityProvider,
-        ids::{ApiKeyId, IdentityId, IdentityProviderId, PolicyId, PolicyRuleId, TenantId, UserId},
-        linking::{Account, Link},
-        policy_changes::{CreatePolicy, NewRule},
-        provider_config::Config,
-        scopes::Scope,
+        policies::changes::{CreatePolicy, NewRule},
         tenants::CreateTenant,
         users::CreateUser,
     },
-    policy::{Action, rules::check_rule},
-    root_key::{RootKey, Source},
     server::{self, Server},
-    store::{self, Change, DatabaseUrl, Store},
+    store::{
+        self, Change, DatabaseUrl, Store,
+        root_key::{RootKey, Source},
+    },
+    types::{
+        actions::Action,
+        clock::{self, Timestamp},
+        ids::{ApiKeyId, IdentityId, IdentityProviderId, PolicyId, PolicyRuleId, TenantId, UserId},
+        scopes::Scope,
+    },
 };
 use aka_entity::{
     audit_log_entry::ActorType,

@@ -1,21 +1,24 @@
 //! `aka key`
 
+use crate::access;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{Outcome, print_json, tenant, with_store};
 use crate::{
-    api::api_keys::{ApiKey, CreatedApiKey},
-    clock,
+    access::caller::Permit,
     config::Database,
-    domain::{
-        api_keys::{self, ApiKeyRefusal, CreateApiKey, NewApiKey, RevokeApiKey},
-        caller::Permit,
+    resources::api_keys::{
+        self, ApiKeyRefusal, CreateApiKey, NewApiKey, RevokeApiKey,
+        api::{ApiKey, CreatedApiKey},
+    },
+    types::{
+        actions::Action,
+        clock,
         ids::{ApiKeyId, TenantId},
         scopes::Scope,
         text::Name,
     },
-    policy::Action,
 };
 
 #[derive(Args)]
@@ -204,7 +207,7 @@ async fn revoke(id: ApiKeyId, tenant: &str, database: &Database) -> Outcome {
         let tenant_id = tenant::find(store, tenant).await?;
         let change = RevokeApiKey::new(Permit::of_operator(tenant_id, Action::RevokeApiKey), id);
         store.write(change).await.map_err(|refusal| told(refusal, tenant))?;
-        let key = api_keys::find(store, tenant_id, id).await?;
+        let key = access::api_keys::find(store, tenant_id, id).await?;
         key.ok_or_else(|| told(ApiKeyRefusal::NoKey(id), tenant).into())
     })
     .await?;

@@ -11,15 +11,15 @@ use uuid::Uuid;
 
 use super::{Outcome, print, print_json, tenant, with_store};
 use crate::{
+    access::caller::Permit,
     config::Database,
-    domain::{
-        caller::Permit,
-        ids::PolicyId,
+    policy::corpus,
+    resources::policies::{
+        self, PolicyRefusal,
+        changes::UpdatePolicy,
         lockout::{Checked, Guarded},
-        policies::{self, PolicyRefusal},
-        policy_changes::UpdatePolicy,
     },
-    policy::{Action, corpus},
+    types::{actions::Action, ids::PolicyId},
 };
 use aka_entity::{policy, policy_rule};
 

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{Outcome, check_tables, unusable};
 use crate::{
     config::{Database, Serving, Starting},
-    domain::tenants,
+    resources::tenants,
     server::{self, Server},
     store,
 };

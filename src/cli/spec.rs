@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::{Outcome, print};
-use crate::api::document::Document;
+use crate::http::document::Document;
 
 #[derive(Args, Clone, Copy)]
 pub struct Arguments {

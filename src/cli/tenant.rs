@@ -4,16 +4,15 @@ use clap::{Args, Subcommand};
 
 use super::{Outcome, print_json, with_store};
 use crate::{
-    api,
+    access::caller::Permit,
     config::Database,
-    domain::{
-        caller::Permit,
+    resources::tenants::{self, CreateTenant, TenantRefusal},
+    store::Store,
+    types::{
+        actions::Action,
         ids::TenantId,
-        tenants::{self, CreateTenant, TenantRefusal},
         text::{Name, Slug},
     },
-    policy::Action,
-    store::Store,
 };
 
 #[derive(Args)]
@@ -62,7 +61,10 @@ pub async fn run(arguments: Arguments) -> Outcome {
                 .await
             })
             .await?;
-            let tenants: Vec<_> = tenants.into_iter().map(api::tenants::Tenant::from).collect();
+            let tenants: Vec<_> = tenants
+                .into_iter()
+                .map(crate::resources::tenants::api::Tenant::from)
+                .collect();
             print_json(&tenants)
         }
     }
@@ -87,7 +89,7 @@ async fn create(name: Name, slug: Slug, is_master: bool, database: &Database) ->
         })
     })
     .await?;
-    print_json(&api::tenants::Tenant::from(tenant))
+    print_json(&crate::resources::tenants::api::Tenant::from(tenant))
 }
 
 /// The tenant with this id or slug, given as `--tenant`.

@@ -20,12 +20,12 @@ use cedar_policy::{
 };
 
 use super::{
-    action::Action,
     clauses::{Clause, take_apart},
     decision::{DecidedAt, levels},
     rules::{Rule, RuleSet, Slice},
     schema::{SCHEMA, TYPES, action_entity},
 };
+use crate::types::actions::Action;
 
 /// Rules that are named for an action at most.
 const MAX_RULES: usize = 20;
@@ -333,13 +333,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::ids::{ApiKeyId, UserId},
         policy::{
             cost::Weight,
             decision::{Query, decide},
             entities,
             rules::{Level, parse_rules},
         },
+        types::ids::{ApiKeyId, UserId},
     };
 
     /// Numbers that look as if they were drawn, and are the same each time (xorshift64).
@@ -450,7 +450,7 @@ mod tests {
             entities::api_key(ApiKeyId::new(), "other", &[scope("identities:write")], None, None),
         ];
         let users = [user(1, "Ada", true), user(2, "Bob", true), user(3, "Ann", false)];
-        let provider = entities::unknown_identity_provider(crate::domain::ids::IdentityProviderId::new());
+        let provider = entities::unknown_identity_provider(crate::types::ids::IdentityProviderId::new());
         let email = |text: &str| Some(RestrictedExpression::new_string(text.to_owned()));
         let emails = [None, email("a@example.com"), email("a@elsewhere.example")];
         let mut drawn = Drawn(0x5eed);

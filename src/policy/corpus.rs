@@ -20,12 +20,13 @@ use cedar_policy::{Context, Entities, Entity, EntityUid, Policy, PolicyId};
 use serde::Deserialize;
 
 use super::{
-    Action, Decision, Effort, Query, Verdict,
+    Decision, Effort, Query, Verdict,
     cost::Weight,
     decide_and_explain, powers,
     rules::{Level, Rule, RuleSet, parse_rules},
     schema::{SCHEMA, action_entity},
 };
+use crate::types::actions::Action;
 
 /// The greatest length of a file in bytes.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;

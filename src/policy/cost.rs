@@ -13,7 +13,7 @@ use cedar_policy::Policy;
 use serde_json::Value;
 
 /// The greatest length of a text that a request brings into a decision, in characters. All texts of the API that policy
-/// can see are checked against it; see [`crate::domain::text`].
+/// can see are checked against it; see [`crate::types::text`].
 pub const MAX_TEXT_CHARS: usize = 256;
 /// The greatest number of elements of a set that a request brings into a decision: roles and scopes have fewer.
 pub const MAX_SET_ELEMENTS: usize = 128;

@@ -16,13 +16,12 @@ use cedar_policy::{
 use serde::Deserialize;
 
 use super::{
-    action::Action,
     explain::{self, Effort, Explanation},
     groups::Chunk,
     rules::{RuleSet, Slice},
     schema::{BUILTIN, SCHEMA, action_entity},
 };
-use crate::domain::ids::PolicyId;
+use crate::types::{actions::Action, ids::PolicyId};
 
 /// What a decision may cost where it is asked for: about a millisecond at worst, a hundred times what most decisions take.
 const QUICK_COST: u64 = 1_000_000;

@@ -11,11 +11,11 @@ use super::{
     schema::{TYPES, scope_uid, uid},
 };
 use crate::{
-    clock::Timestamp,
-    domain::{
+    access::users::role_names,
+    types::{
+        clock::Timestamp,
         ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
         scopes::Scope,
-        users::role_names,
     },
 };
 

@@ -14,7 +14,6 @@
 //! as action, principal and resource ([`rule_set`], [`groups`]), so that a decision evaluates only rules that can apply to
 //! it; the entities of a credential are built when it is first seen ([`entities`]).
 
-pub mod action;
 mod capabilities;
 mod clauses;
 pub mod corpus;
@@ -33,7 +32,6 @@ pub mod schema;
 pub mod statement;
 mod warnings;
 
-pub use action::Action;
 pub use capabilities::{Can, Capabilities, Capability, Deciding, Who};
 pub use decision::{
     DecidedAt, Decision, Expensive, Memo, Query, Verdict, decide, decide_and_explain, decide_quickly, needs_resource,

@@ -8,11 +8,10 @@ use cedar_policy::{Effect, EntityTypeName, Policy};
 use serde_json::Value;
 
 use super::{
-    action::Action,
     schema::{SCHEMA, TYPES, action_entity},
     statement::{ActionScope, Scope as Constraint, Statement},
 };
-use crate::domain::scopes::Scope;
+use crate::types::{actions::Action, scopes::Scope};
 
 /// The scopes by which rights can be given to others or to oneself, and what their actions are about.
 const POWERS: &[(Scope, &str)] = &[

@@ -16,17 +16,20 @@ use cedar_policy::{
 use uuid::Uuid;
 
 use super::{
-    Action, Query, Verdict,
+    Query, Verdict,
     cost::Weight,
     decide,
     rules::{CheckedRule, Level, Rule, RuleSet, check_rule},
     schema::{BUILTIN_TEXT, action_entity},
     statement::Statement,
 };
-use crate::domain::{
-    ids::{PolicyId as TenantPolicyId, PolicyRuleId},
-    scopes::Scope,
-    tenant_state::arrange,
+use crate::{
+    access::tenants::arrange,
+    types::{
+        actions::Action,
+        ids::{PolicyId as TenantPolicyId, PolicyRuleId},
+        scopes::Scope,
+    },
 };
 
 // ---------------------------------------------------------------- what is generated

@@ -8,11 +8,10 @@ use std::{
 use cedar_policy::{ActionConstraint, Entities, EntityUid, PolicyId};
 
 use super::{
-    action::Action,
     groups::{Chunk, Groups},
     rules::Rule,
 };
-use crate::domain::scopes::Scope;
+use crate::types::{actions::Action, scopes::Scope};
 
 /// Rules of one priority.
 pub struct Level {

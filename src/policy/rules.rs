@@ -9,7 +9,10 @@ use aka_entity::policy_rule;
 use cedar_policy::{Effect, ParseErrors, Policy, PolicyId, PolicySet, ResourceConstraint, ValidationMode};
 use sha2::{Digest as _, Sha256};
 
-pub use super::rule_set::{DuplicateRule, Level, RuleSet, Slice};
+pub use super::rule_set::DuplicateRule;
+pub use super::rule_set::Level;
+pub use super::rule_set::RuleSet;
+pub use super::rule_set::Slice;
 use super::{
     cost::Weight,
     outline::Outline,
@@ -17,7 +20,7 @@ use super::{
     statement::conditions,
     warnings::{RuleWarning, warnings},
 };
-use crate::domain::{ids, text::Description};
+use crate::types::{ids, text::Description};
 
 /// The greatest length of a rule in bytes. Room for lists of names; what is longer belongs into roles and groups.
 pub const MAX_RULE_BYTES: usize = 16 * 1024;

@@ -6,11 +6,8 @@ use std::{collections::HashSet, sync::LazyLock};
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Schema, SchemaFragment, Validator};
 use serde_json::{Map, Value};
 
-use super::{
-    action::Action,
-    rules::{Level, Rule, RuleSet},
-};
-use crate::domain::scopes::Scope;
+use super::rules::{Level, Rule, RuleSet};
+use crate::types::{actions::Action, scopes::Scope};
 
 /// The schema as its authors wrote it.
 pub const SCHEMA_TEXT: &str = include_str!("../../spec/aka.cedarschema");

@@ -26,11 +26,11 @@ use super::{
     change::{Outcome, Statements},
     pool::ANSWER_WITHIN,
     records,
-};
-use crate::{
-    clock::{self, Timestamp},
-    domain::ids::TenantId,
     root_key::RootKey,
+};
+use crate::types::{
+    clock::{self, Timestamp},
+    ids::TenantId,
 };
 
 /// How long the changes of a batch may take that are applied one by one; as long as those that were applied together, if

@@ -12,11 +12,10 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, ExecResult, QueryResult, Statement};
 use uuid::Uuid;
 
-use super::StoreError;
-use crate::{
+use super::{StoreError, root_key::RootKey};
+use crate::types::{
     clock::Timestamp,
-    domain::ids::{TenantId, UserId},
-    root_key::RootKey,
+    ids::{TenantId, UserId},
 };
 
 /// One kind of change.

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Reader, Store, StoreError};
-use crate::{
-    domain::ids::TenantId,
+use super::{
+    Reader, Store, StoreError,
     turns::{self, Limits, Rejected},
 };
+use crate::types::ids::TenantId;
 
 /// Look-ups that may wait.
 const LIMITS: Limits = Limits {

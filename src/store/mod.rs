@@ -14,11 +14,15 @@ mod migrations;
 mod pool;
 mod probe;
 mod records;
+pub mod revision;
+pub mod root_key;
 mod root_key_check;
 pub mod rows;
+pub mod sealing;
 mod shares;
 mod time;
 mod traces;
+pub mod turns;
 mod writer;
 
 use std::{
@@ -41,8 +45,8 @@ use time::Time;
 use tokio::sync::Mutex;
 
 use crate::{
-    domain::ids::TenantId,
-    root_key::{RootKey, Source},
+    store::root_key::{RootKey, Source},
+    types::ids::TenantId,
 };
 use traces::Traces;
 use writer::Writer;

@@ -23,7 +23,7 @@ use super::{
     connect::{self, DatabaseUrl, Purpose, STATEMENT_TIMEOUT},
     shares::Shares,
 };
-use crate::domain::ids::TenantId;
+use crate::types::ids::TenantId;
 
 /// How long the database may take to answer a statement. It gives one up by itself after [`STATEMENT_TIMEOUT`] and says so;
 /// when even that does not arrive, it cannot be reached.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait as _, DatabaseBackend};
 
 use super::{Applied, Change, StoreError, Tx};
-use crate::domain::ids::TenantId;
+use crate::types::ids::TenantId;
 
 /// A change that writes to the database's log what nobody reads, and so goes the whole way of a change: through the queue,
 /// to the disk and back.

@@ -9,7 +9,7 @@ use super::{
     Record, StoreError, Tx,
     rows::{json, optional_texts, texts, uuids},
 };
-use crate::clock;
+use crate::types::clock;
 
 const POSTGRES: &str = "\
 WITH audit AS (

@@ -3,8 +3,10 @@
 use aka_entity::root_key_check;
 use sea_orm::{DatabaseConnection, EntityTrait as _, Set, sea_query::OnConflict};
 
-use super::StoreError;
-use crate::root_key::{RootKey, RootKeyError, Source};
+use super::{
+    StoreError,
+    root_key::{RootKey, RootKeyError, Source},
+};
 
 /// The id of the only row.
 const ROW: i32 = 1;

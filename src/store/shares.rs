@@ -17,7 +17,7 @@ use sea_orm::DbErr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
-use crate::domain::ids::TenantId;
+use crate::types::ids::TenantId;
 
 /// Queries of one tenant that may wait for others of the same tenant.
 const MAX_WAITING: usize = 256;

@@ -20,7 +20,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseBackend, Statement};
 use uuid::Uuid;
 
 use super::{Reader, StoreError};
-use crate::clock::{self, Timestamp};
+use crate::types::clock::{self, Timestamp};
 
 /// How often the time is read.
 const READ_EVERY: Duration = Duration::from_secs(5);

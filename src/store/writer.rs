@@ -34,8 +34,6 @@ use super::{
     Change, OnNewVersion, StoreError,
     batch::{Batch, Committed, Costs, Job, Turn, Waiting, Way},
     pool::Pool,
-};
-use crate::{
     root_key::RootKey,
     turns::{self, Limits, Rejected},
 };

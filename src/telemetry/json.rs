@@ -14,7 +14,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::clock;
+use crate::types::clock;
 
 /// Fields as the members of an object, each with a comma before it.
 pub struct Members;

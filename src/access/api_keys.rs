@@ -1,0 +1,342 @@
+//! API keys: their form, how they are checked, and how they come and go.
+//!
+//! A key is `aka_` and, in base 58, the tenant's id (16 bytes), the key's id (16 bytes), a secret (32 bytes) and the
+//! CRC-32 of those (4 bytes).
+//!
+//! * The prefix lets scanners find keys that leaked; the checksum lets them, and this server, dismiss what only looks
+//!   like one, without asking a database.
+//! * The ids make a key find its own row by primary key, in its tenant: there is no index over all tenants.
+//! * The secret has 256 bits from the operating system, so that SHA-256 is all the hash it needs: slow hashes are for
+//!   what people think up.
+//!
+//! A key that has been seen is kept in memory under its hash, for as long as the version of its tenant stays the same:
+//! every change of a key raises that version ([`super::tenant_state`]).
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use aka_entity::{api_key, audit_log_entry::ActorType};
+use async_trait::async_trait;
+use sea_orm::{EntityTrait as _, QueryFilter as _, sea_query::Expr};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
+
+use super::{
+    caller::{Caller, Principal},
+    tenants::Tenants,
+};
+use crate::{
+    policy::{Memo, entities},
+    store::{Applied, Change, Store, StoreError, Tx},
+    types::{
+        clock::{self, Timestamp},
+        ids::{ApiKeyId, IdentityProviderId, TenantId},
+        scopes::Scope,
+    },
+};
+
+pub(crate) const PREFIX: &str = "aka_";
+const ID_BYTES: usize = 16;
+const SECRET_BYTES: usize = 32;
+const CHECKSUM_BYTES: usize = 4;
+const KEY_BYTES: usize = 2 * ID_BYTES + SECRET_BYTES + CHECKSUM_BYTES;
+/// A header longer than any key is not even decoded: decoding takes time that grows with the square of the length.
+const MAX_KEY_CHARS: usize = 128;
+/// Keys in memory at most; those used least go first.
+const MAX_IN_MEMORY: u64 = 100_000;
+/// A key that nobody uses is forgotten after this time.
+const FORGET_AFTER: Duration = Duration::from_hours(1);
+/// How often `last_used_at` is written: once for all uses since the last time.
+const NOTE_USE_EVERY: Duration = Duration::from_secs(5);
+
+/// A key as its holder knows it. Printed as `***`.
+#[derive(Clone)]
+pub struct RawKey(String);
+
+impl RawKey {
+    /// A new key with these ids in it.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no random bytes.
+    pub fn new(tenant: TenantId, id: ApiKeyId) -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; KEY_BYTES];
+        bytes[..ID_BYTES].copy_from_slice(tenant.0.as_bytes());
+        bytes[ID_BYTES..2 * ID_BYTES].copy_from_slice(id.0.as_bytes());
+        bytes[2 * ID_BYTES..][..SECRET_BYTES].copy_from_slice(&clock::random_bytes::<SECRET_BYTES>()?);
+        let (content, checksum) = bytes.split_at_mut(KEY_BYTES - CHECKSUM_BYTES);
+        checksum.copy_from_slice(&crc32fast::hash(content).to_be_bytes());
+        Ok(Self(format!("{PREFIX}{}", bs58::encode(bytes).into_string())))
+    }
+
+    /// For the one answer that shows it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of a key.
+    #[must_use]
+    pub fn hash(raw: &str) -> [u8; 32] {
+        Sha256::digest(raw.as_bytes()).into()
+    }
+
+    /// The ids in a key, where it is one.
+    #[must_use]
+    pub fn ids(raw: &str) -> Option<(TenantId, ApiKeyId)> {
+        let encoded = raw
+            .strip_prefix(PREFIX)
+            .filter(|encoded| encoded.len() <= MAX_KEY_CHARS)?;
+        let bytes: [u8; KEY_BYTES] = bs58::decode(encoded).into_vec().ok()?.try_into().ok()?;
+        let (content, checksum) = bytes.split_at(KEY_BYTES - CHECKSUM_BYTES);
+        if crc32fast::hash(content).to_be_bytes() != checksum {
+            return None;
+        }
+        let id = |at: usize| Uuid::from_slice(content.get(at..at + ID_BYTES)?).ok();
+        Some((TenantId(id(0)?), ApiKeyId(id(ID_BYTES)?)))
+    }
+}
+
+impl std::fmt::Debug for RawKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RawKey(***)")
+    }
+}
+
+/// Why a key is not accepted.
+#[derive(Debug)]
+pub enum KeyRefusal {
+    /// It is not of the form of a key, or its checksum is wrong.
+    Malformed,
+    /// There is no such key.
+    Unknown,
+    /// Its time is over.
+    Expired(Timestamp),
+    /// It was revoked.
+    Revoked(Timestamp),
+    /// It could not be looked up.
+    Store(StoreError),
+}
+
+impl From<StoreError> for KeyRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A key in memory.
+struct Credential {
+    principal: Arc<Principal>,
+    id: ApiKeyId,
+    /// The version of the tenant when the key was read.
+    version: i64,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+    last_used: AtomicI64,
+    /// Whether the last use waits to be written.
+    noted: AtomicBool,
+}
+
+/// The keys that this node has in memory.
+#[derive(Clone)]
+pub struct ApiKeys {
+    known: moka::sync::Cache<[u8; 32], Arc<Credential>>,
+    used: Arc<Mutex<Vec<Arc<Credential>>>>,
+}
+
+impl Default for ApiKeys {
+    fn default() -> Self {
+        let known = moka::sync::Cache::builder()
+            .max_capacity(MAX_IN_MEMORY)
+            .time_to_idle(FORGET_AFTER)
+            .build();
+        Self {
+            known,
+            used: Arc::default(),
+        }
+    }
+}
+
+impl ApiKeys {
+    /// Checks a key.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not accepted.
+    pub async fn authenticate(&self, store: &Store, tenants: &Tenants, raw: &str) -> Result<Caller, KeyRefusal> {
+        let hash = RawKey::hash(raw);
+        let known = self.known.get(&hash);
+        let (tenant_id, key_id) = match &known {
+            Some(credential) => (credential.principal.tenant, credential.id),
+            None => RawKey::ids(raw).ok_or(KeyRefusal::Malformed)?,
+        };
+        let Some(tenant) = tenants.get(store, tenant_id).await? else {
+            return Err(KeyRefusal::Unknown);
+        };
+        let credential = match known {
+            Some(credential) if credential.version == tenant.tenant.version => credential,
+            _ => {
+                let credential = Credential::read(store, tenant_id, key_id, &hash, tenant.tenant.version).await?;
+                let credential = Arc::new(credential.ok_or(KeyRefusal::Unknown)?);
+                self.known.insert(hash, Arc::clone(&credential));
+                credential
+            }
+        };
+        let now = clock::now();
+        match (credential.revoked_at, credential.expires_at) {
+            (Some(revoked), _) => return Err(KeyRefusal::Revoked(revoked)),
+            (_, Some(expires)) if expires <= now => return Err(KeyRefusal::Expired(expires)),
+            _ => {}
+        }
+        self.note_use(&credential, now);
+        Ok(Caller {
+            principal: Arc::clone(&credential.principal),
+            tenant,
+        })
+    }
+
+    fn note_use(&self, credential: &Arc<Credential>, now: Timestamp) {
+        credential.last_used.store(now.0, Ordering::Relaxed);
+        if !credential.noted.swap(true, Ordering::AcqRel) {
+            self.used
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Arc::clone(credential));
+        }
+    }
+
+    /// Writes when keys were last used, for ever.
+    pub async fn keep_noting_use(self, store: Store) {
+        loop {
+            tokio::time::sleep(NOTE_USE_EVERY).await;
+            self.write_use(&store).await;
+        }
+    }
+
+    /// Writes when keys were last used.
+    pub async fn write_use(&self, store: &Store) {
+        let credentials = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let uses: Vec<Use> = credentials
+            .iter()
+            .map(|credential| {
+                credential.noted.store(false, Ordering::Release);
+                let at = Timestamp(credential.last_used.load(Ordering::Relaxed));
+                Use {
+                    tenant: credential.principal.tenant,
+                    id: credential.id,
+                    at,
+                }
+            })
+            .collect();
+        if uses.is_empty() {
+            return;
+        }
+        if let Err(error) = store.write(NoteUse { uses }).await {
+            // Nothing is lost but the time of these uses; the next use of each key notes a later one.
+            tracing::warn!(%error, keys = credentials.len(), "the last use of API keys could not be written");
+        }
+    }
+}
+
+impl Credential {
+    async fn read(
+        store: &Store,
+        tenant: TenantId,
+        id: ApiKeyId,
+        hash: &[u8; 32],
+        version: i64,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(row) = find(store, tenant, id).await? else {
+            return Ok(None);
+        };
+        if !bool::from(row.hash.as_slice().ct_eq(hash)) {
+            return Ok(None);
+        }
+        let principal = Principal {
+            tenant,
+            actor_id: id.to_string(),
+            actor_type: ActorType::ApiKey,
+            entity: entity(&row),
+            identity_provider: row.identity_provider_id.map(IdentityProviderId),
+            scopes: scopes(&row),
+            memo: Memo::default(),
+        };
+        Ok(Some(Self {
+            principal: Arc::new(principal),
+            id,
+            version,
+            expires_at: row.expires_at.map(Timestamp),
+            revoked_at: row.revoked_at.map(Timestamp),
+            last_used: AtomicI64::new(0),
+            noted: AtomicBool::new(false),
+        }))
+    }
+}
+
+/// The scopes of a stored key. One that this version of the program does not know gives nothing.
+#[must_use]
+pub fn scopes(key: &api_key::Model) -> Vec<Scope> {
+    serde_json::from_value::<Vec<String>>(key.scopes.clone())
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|scope| scope.parse().ok())
+        .collect()
+}
+
+/// A key, for policy.
+#[must_use]
+pub fn entity(key: &api_key::Model) -> entities::Known {
+    let provider = key.identity_provider_id.map(IdentityProviderId);
+    let expires_at = key.expires_at.map(Timestamp);
+    entities::api_key(ApiKeyId(key.id), &key.name, &scopes(key), provider, expires_at)
+}
+
+/// One key.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find(store: &Store, tenant: TenantId, id: ApiKeyId) -> Result<Option<api_key::Model>, StoreError> {
+    Ok(api_key::Entity::find_by_id((tenant.0, id.0))
+        .one(&store.reader_of(tenant))
+        .await?)
+}
+
+/// When keys were last used. No event and no audit entry: nobody decided it.
+struct NoteUse {
+    uses: Vec<Use>,
+}
+
+struct Use {
+    tenant: TenantId,
+    id: ApiKeyId,
+    at: Timestamp,
+}
+
+#[async_trait]
+impl Change for NoteUse {
+    type Done = ();
+    type Refusal = StoreError;
+
+    fn tenant(&self) -> Option<TenantId> {
+        None
+    }
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, StoreError> {
+        for Use { tenant, id, at } in &self.uses {
+            api_key::Entity::update_many()
+                .col_expr(api_key::Column::LastUsedAt, Expr::value(at.0))
+                .filter(api_key::COLUMN.tenant_id.eq(tenant.0))
+                .filter(api_key::COLUMN.id.eq(id.0))
+                .exec(tx.db)
+                .await?;
+        }
+        Ok(Applied::unchanged(()))
+    }
+}

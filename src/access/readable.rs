@@ -1,0 +1,105 @@
+//! What may go into a hypothetical decision?
+//!
+//! Who may ask policy questions (`policies:read`) chooses the rules, or whom they are asked about. With a rule like
+//! `resource.email like "a*"` each answer would tell something of a user whom they may not read. So facts of users, keys,
+//! providers and identities enter a hypothetical decision only for a caller who may read them there and then, which is for
+//! policy to decide. Of themselves everybody may know.
+
+use std::collections::HashMap;
+
+use super::caller::{Caller, Circumstances, On};
+use crate::{
+    policy::entities::{self, Known},
+    store::{Store, StoreError},
+    types::{actions::Action, ids::TenantId},
+};
+
+impl On {
+    /// The action by which what rules can look at of it is read. None where there is nothing but what is known to every
+    /// caller in the tenant.
+    #[must_use]
+    pub const fn read_by(self) -> Option<Action> {
+        match self {
+            Self::User(_) => Some(Action::GetUser),
+            Self::ApiKey(_) => Some(Action::GetApiKey),
+            Self::IdentityProvider(_) => Some(Action::GetIdentityProvider),
+            Self::Tenant | Self::Policy(_) => None,
+        }
+    }
+}
+
+impl On {
+    /// The same as if the tenant did not have it. None where there is nothing that could be unknown.
+    #[must_use]
+    pub fn unknown(self) -> Option<Known> {
+        match self {
+            Self::User(id) => Some(entities::unknown_user(id)),
+            Self::ApiKey(id) => Some(entities::unknown_api_key(id)),
+            Self::IdentityProvider(id) => Some(entities::unknown_identity_provider(id)),
+            Self::Tenant | Self::Policy(_) => None,
+        }
+    }
+}
+
+/// What a caller may read. Each is decided once.
+pub struct Readable<'a> {
+    store: &'a Store,
+    caller: &'a Caller,
+    decided: HashMap<String, bool>,
+}
+
+impl<'a> Readable<'a> {
+    /// What this caller may read.
+    #[must_use]
+    pub fn by(store: &'a Store, caller: &'a Caller) -> Self {
+        Self {
+            store,
+            caller,
+            decided: HashMap::new(),
+        }
+    }
+
+    /// The tenant in which that is.
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
+        self.caller.tenant_id()
+    }
+
+    /// Whether the caller may read what rules can look at of something.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be asked.
+    pub async fn has(&mut self, on: On) -> Result<bool, StoreError> {
+        match on.read_by() {
+            Some(_) if self.caller.is(on) => Ok(true),
+            Some(action) => self.decide(action, on, Circumstances::default).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Whether the caller may read the identities of a user.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be asked.
+    pub async fn has_identities(&mut self, user: On) -> Result<bool, StoreError> {
+        self.decide(Action::ListUserIdentities, user, Circumstances::default)
+            .await
+    }
+
+    async fn decide(
+        &mut self,
+        action: Action,
+        on: On,
+        circumstances: fn() -> Circumstances,
+    ) -> Result<bool, StoreError> {
+        let question = format!("{action} {}", on.name(self.caller.tenant_id()));
+        if let Some(decided) = self.decided.get(&question) {
+            return Ok(*decided);
+        }
+        let decided = self.caller.could(self.store, action, on, circumstances).await?;
+        self.decided.insert(question, decided);
+        Ok(decided)
+    }
+}

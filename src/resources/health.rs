@@ -1,0 +1,69 @@
+//! Whether the server is well: for load balancers and orchestrators.
+
+use std::sync::atomic::Ordering;
+
+use poem::{Request, web::Data};
+use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
+
+use crate::http::{
+    App, Tag,
+    body::Answer,
+    error::{E400, E500, E503, Error, Failure},
+    params::check_query,
+};
+
+/// That the server is well.
+#[derive(Debug, Object, Serialize)]
+pub struct Health {
+    /// Always `ok`: a server that is not well answers with an error.
+    pub status: String,
+}
+
+impl Health {
+    fn ok() -> Answer<Self> {
+        Answer(Self { status: "ok".into() })
+    }
+}
+
+/// The operations on the server itself.
+pub struct HealthApi;
+
+#[OpenApi(tag = "Tag::Health")]
+impl HealthApi {
+    /// Is the server alive?
+    ///
+    /// Yes, when its database answers; else `503`. Needs no credential.
+    #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
+    async fn alive(
+        &self,
+        app: Data<&App>,
+        request: &Request,
+    ) -> Result<Answer<Health>, Failure<{ E400 | E500 | E503 }>> {
+        check_query(request)?;
+        app.store.ping().await?;
+        Ok(Health::ok())
+    }
+
+    /// Should the server get requests?
+    ///
+    /// Yes, if its database answers and commits changes, its clock agrees with the database's, and it has not been told to
+    /// stop; otherwise `503`. Needs no credential.
+    #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
+    async fn ready(
+        &self,
+        app: Data<&App>,
+        request: &Request,
+    ) -> Result<Answer<Health>, Failure<{ E400 | E500 | E503 }>> {
+        check_query(request)?;
+        if app.stopping.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable {
+                reason: "the server is shutting down".into(),
+            }
+            .into());
+        }
+        app.store.ping().await?;
+        app.store.can_write().await?;
+        Ok(Health::ok())
+    }
+}

@@ -1,0 +1,507 @@
+//! Identities: linking accounts to users, and finding them.
+
+use crate::access;
+use std::sync::Arc;
+
+use aka_entity::identity::{self, LinkedBy};
+use cedar_policy::RestrictedExpression;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Account, Link, LinkRefusal, Linked, Unlink};
+use crate::{
+    access::{
+        accounts::Found,
+        caller::{Circumstances, On},
+        tenants::TenantState,
+    },
+    http::{
+        Gone, Tag, Tagged,
+        body::{Answer, Body},
+        caller::Caller,
+        error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
+        error_details::WayOut,
+        etag::of_representation,
+        idempotency::{Once, Unwritten},
+        page::{List, MAX_LIMIT, Page},
+        params::{Cursor, Limit, OptionalQuery, Path, Query},
+    },
+    resources::identity_providers::api::ProviderTypeName,
+    types::{
+        actions::Action,
+        clock::Timestamp,
+        ids::{IdentityId, IdentityProviderId, UserId},
+        text::{Email, ExternalId, ExternalName},
+    },
+};
+
+/// The account that is to be linked. Who links it, and how, the server knows by itself.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct UserIdentityCreate {
+    /// The provider at which the account is.
+    pub identity_provider_id: IdentityProviderId,
+    /// The account's id at the provider: the one that never changes, not a name or an address. Taken as it is, case
+    /// included.
+    pub external_id: ExternalId,
+    /// The account's name at the provider.
+    #[oai(nullable)]
+    pub external_username: Option<ExternalName>,
+    /// The account's e-mail address at the provider.
+    #[oai(nullable)]
+    pub external_email: Option<Email>,
+    /// How the provider shows the account.
+    #[oai(nullable)]
+    pub external_display_name: Option<ExternalName>,
+}
+
+/// By what an account was linked.
+#[derive(Debug, Clone, Copy, Enum, Serialize)]
+#[oai(rename = "LinkedBy", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum LinkedByName {
+    /// By a rule that found that account and user belong together.
+    Auto,
+    /// By a call of this API.
+    Manual,
+    /// By a directory, over SCIM.
+    Scim,
+}
+
+impl From<LinkedBy> for LinkedByName {
+    fn from(linked_by: LinkedBy) -> Self {
+        match linked_by {
+            LinkedBy::Auto => Self::Auto,
+            LinkedBy::Manual => Self::Manual,
+            LinkedBy::Scim => Self::Scim,
+        }
+    }
+}
+
+/// An account at an identity provider, and the user to whom it is linked.
+#[derive(Debug, Object, Serialize)]
+pub struct UserIdentity {
+    /// The id of the identity. It stays the same when the account is unlinked and linked again.
+    pub id: IdentityId,
+    /// The user to whom the account is linked. Null: the account is known, but linked to nobody.
+    #[oai(nullable)]
+    pub user_id: Option<UserId>,
+    /// Whether that user is active: not suspended. Null: the account is linked to nobody.
+    #[oai(nullable)]
+    pub user_active: Option<bool>,
+    /// The provider at which the account is.
+    pub identity_provider_id: IdentityProviderId,
+    /// The provider's name.
+    pub provider_name: String,
+    /// The provider's kind.
+    pub provider_type: ProviderTypeName,
+    /// The account's id at the provider.
+    pub external_id: String,
+    /// The account's name at the provider.
+    #[oai(nullable)]
+    pub external_username: Option<String>,
+    /// The account's e-mail address at the provider.
+    #[oai(nullable)]
+    pub external_email: Option<String>,
+    /// How the provider shows the account.
+    #[oai(nullable)]
+    pub external_display_name: Option<String>,
+    /// By what the account was linked last.
+    pub linked_by: LinkedByName,
+    /// When the account was last compared with the provider.
+    #[oai(nullable)]
+    pub last_synced_at: Option<Timestamp>,
+    /// When the account became known.
+    pub created_at: Timestamp,
+    /// When the identity changed last.
+    pub updated_at: Timestamp,
+}
+
+impl UserIdentity {
+    /// As the wire shows it, with what the tenant knows of its provider.
+    fn show(found: Found, tenant: &TenantState) -> Result<Self, Error> {
+        let Found { identity, user_active } = found;
+        let id = provider_of(&identity);
+        let provider = tenant.identity_provider(id);
+        let provider = provider.ok_or_else(|| Error::no_such("identity_provider", id))?;
+        Ok(Self {
+            id: IdentityId(identity.id),
+            user_id: identity.user_id.map(UserId),
+            user_active,
+            identity_provider_id: IdentityProviderId(identity.identity_provider_id),
+            provider_name: provider.model.name.clone(),
+            provider_type: provider.model.provider_type.into(),
+            external_id: identity.external_id,
+            external_username: identity.external_username,
+            external_email: identity.external_email,
+            external_display_name: identity.external_display_name,
+            linked_by: identity.linked_by.into(),
+            last_synced_at: identity.last_synced_at.map(Timestamp),
+            created_at: Timestamp(identity.created_at),
+            updated_at: Timestamp(identity.updated_at),
+        })
+    }
+}
+
+impl UserIdentity {
+    /// The identity as it is shown to a caller who may link accounts, but not read them: what they have sent, and ids. What
+    /// is known of the account from before is not theirs to see.
+    fn only_sent(self, sent: Account) -> Self {
+        Self {
+            external_username: sent.username.map(|username| username.to_string()),
+            external_email: sent.email.map(|email| email.to_string()),
+            external_display_name: sent.display_name.map(|name| name.to_string()),
+            last_synced_at: None,
+            ..self
+        }
+    }
+}
+
+const fn provider_of(identity: &identity::Model) -> IdentityProviderId {
+    IdentityProviderId(identity.identity_provider_id)
+}
+
+/// What a decision on an identity of a user may look at: the provider at which the account is.
+fn at_provider_of(tenant: &Arc<TenantState>, identity: Option<&identity::Model>) -> Circumstances {
+    at_provider(tenant, identity.map(provider_of))
+}
+
+fn at_provider(tenant: &Arc<TenantState>, provider: Option<IdentityProviderId>) -> Circumstances {
+    let provider = provider.map(|provider| tenant.identity_provider_entity(provider));
+    let context = provider.as_ref().map(|provider| {
+        let provider = RestrictedExpression::new_entity_uid(provider.uid.clone());
+        ("identity_provider", provider)
+    });
+    Circumstances {
+        named: provider.map(|provider| provider.entity).into_iter().collect(),
+        ..Circumstances::of(context)
+    }
+}
+
+/// What a decision on a look-up may look at.
+fn lookup_of(external_id: &str) -> Circumstances {
+    Circumstances::of([("external_id", RestrictedExpression::new_string(external_id.to_owned()))])
+}
+
+/// The answer to a link.
+#[derive(ApiResponse)]
+enum LinkAnswer {
+    /// The account is linked to the user now: it was not known, or known and linked to nobody (then the identity keeps its id).
+    #[oai(status = 201)]
+    Linked(
+        Answer<UserIdentity>,
+        /// The path of the identity.
+        #[oai(header = "Location")]
+        String,
+    ),
+    /// The account was already linked to this user. Profile fields that were sent are updated; if they are the same,
+    /// nothing changes. The call can be repeated safely.
+    #[oai(status = 200)]
+    AlreadyLinked(Answer<UserIdentity>),
+}
+
+/// The operations on identities.
+pub struct IdentitiesApi;
+
+#[OpenApi(tag = "Tag::Identities")]
+impl IdentitiesApi {
+    /// Link an account to a user
+    ///
+    /// Links an account at an identity provider to a user. One account (tenant, identity provider, external id) can be
+    /// linked to one user only, even if several requests try at the same time.
+    ///
+    /// | at the time of the call | answer |
+    /// |---|---|
+    /// | nobody knows the account | `201`, a new identity |
+    /// | the account is known, but linked to nobody | `201`, that identity, which keeps its id |
+    /// | it is already linked to this user | `200`, with the profile fields that were sent: the call can be repeated safely |
+    /// | it is already linked to another user | `409` `identity_already_linked` |
+    /// | the provider is disabled | `409` `identity_provider_disabled` |
+    /// | the user is suspended | `409` `user_suspended` |
+    ///
+    /// A caller who may not read the identity (`getUserIdentity`) is answered with what they have sent, and ids: not with
+    /// what is known of the account from before.
+    ///
+    /// Needs the scope `identities:write`, or a policy that permits `createUserIdentity`.
+    #[oai(
+        path = "/v1/users/:id/identities",
+        method = "post",
+        operation_id = "createUserIdentity"
+    )]
+    async fn create(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The user to whom the account is to be linked.
+        id: Path<UserId>,
+        body: Body<UserIdentityCreate>,
+    ) -> Result<Once<LinkAnswer>, Failure<{ WITH_BODY | E404 | E409 }>> {
+        let (user, Body(new)) = (id.0, body);
+        let caller = caller.knowing([new.identity_provider_id]).await?;
+        let circumstances = || {
+            let provider = caller.tenant().identity_provider_entity(new.identity_provider_id);
+            let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+            let domain = new.external_email.as_ref().map(Email::domain);
+            let optional = [
+                (
+                    "external_username",
+                    new.external_username.as_ref().map(ExternalName::as_str),
+                ),
+                ("external_email", new.external_email.as_ref().map(Email::as_str)),
+                ("external_email_domain", domain.as_deref()),
+                (
+                    "external_display_name",
+                    new.external_display_name.as_ref().map(ExternalName::as_str),
+                ),
+            ];
+            let mut context = vec![
+                ("identity_provider", RestrictedExpression::new_entity_uid(provider.uid)),
+                ("external_id", text(new.external_id.as_str())),
+            ];
+            context.extend(
+                optional
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, text(value?)))),
+            );
+            Circumstances {
+                named: vec![provider.entity],
+                ..Circumstances::of(context)
+            }
+        };
+        let action = Action::CreateUserIdentity;
+        let permit = caller.may_with(action, On::User(user), circumstances).await?;
+        let account = Account {
+            identity_provider_id: new.identity_provider_id,
+            external_id: new.external_id,
+            username: new.external_username,
+            email: new.external_email,
+            display_name: new.external_display_name,
+        };
+        let may_read = || at_provider(caller.tenant(), Some(account.identity_provider_id));
+        let may_read = caller.could(Action::GetUserIdentity, On::User(user), may_read).await?;
+        let sent = (!may_read).then(|| account.clone());
+        let change = Link::manual(permit, IdentityId::new(), user, account);
+        let tenant = Arc::clone(caller.tenant());
+        let answer = move |linked| {
+            let show = |found| {
+                let identity = UserIdentity::show(found, &tenant)?;
+                Ok::<_, Error>(Answer(match sent.clone() {
+                    Some(sent) => identity.only_sent(sent),
+                    None => identity,
+                }))
+            };
+            Ok(match linked {
+                Linked::Now(found) => {
+                    let location = format!("/v1/users/{user}/identities/{}", found.identity.id);
+                    LinkAnswer::Linked(show(found)?, location)
+                }
+                Linked::Already(found) => LinkAnswer::AlreadyLinked(show(found)?),
+            })
+        };
+        match caller.write(change, answer).await {
+            Err(Unwritten::Refused(LinkRefusal::LinkedToAnother(identity))) => {
+                Err(self.taken(&caller, &identity).await.into())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// List the identities of a user
+    ///
+    /// Every account that is linked to the user, the oldest first. A key that is bound to an identity provider sees only
+    /// accounts at this provider. Needs the scope `identities:read`, or a policy that permits `listUserIdentities`.
+    #[oai(
+        path = "/v1/users/:id/identities",
+        method = "get",
+        operation_id = "listUserIdentities"
+    )]
+    async fn list(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The user.
+        id: Path<UserId>,
+        /// How many rows to answer with at most.
+        limit: OptionalQuery<Limit<MAX_LIMIT>>,
+        /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
+        cursor: OptionalQuery<Cursor>,
+    ) -> Result<Answer<Page<UserIdentity>>, Failure<{ ALWAYS | E404 }>> {
+        let (tenant, user) = (caller.tenant_id(), id.0);
+        let list = List::new("identities", tenant, &user.to_string());
+        let wanted = list.wanted(limit, cursor)?;
+        caller.may(Action::ListUserIdentities, On::User(user)).await?;
+        let rows = caller.identities_of(user, wanted.after, wanted.to_read()).await?;
+        if rows.is_empty() && access::users::find(caller.store(), tenant, user).await?.is_none() {
+            return Err(Error::no_such("user", user).into());
+        }
+        let caller = caller
+            .knowing(rows.iter().map(|found| provider_of(&found.identity)))
+            .await?;
+        let rows = rows.into_iter().map(|found| UserIdentity::show(found, caller.tenant()));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        Ok(Answer(list.page(
+            &wanted,
+            rows,
+            |identity| identity.id.0,
+            |identity| identity,
+        )))
+    }
+
+    /// Get an identity of a user
+    ///
+    /// Needs the scope `identities:read`, or a policy that permits `getUserIdentity`.
+    #[oai(
+        path = "/v1/users/:id/identities/:identityId",
+        method = "get",
+        operation_id = "getUserIdentity"
+    )]
+    async fn get(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The user.
+        id: Path<UserId>,
+        /// The identity.
+        #[oai(name = "identityId")]
+        identity_id: Path<IdentityId>,
+    ) -> Result<Tagged<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
+        let found = super::rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
+        let known = found.as_ref().map(|found| &found.identity);
+        let caller = caller.knowing(known.map(provider_of)).await?;
+        let circumstances = || at_provider_of(caller.tenant(), known);
+        caller
+            .may_with(Action::GetUserIdentity, On::User(id.0), circumstances)
+            .await?;
+        let found = found.ok_or_else(|| Error::no_such("identity", identity_id.0))?;
+        let identity = UserIdentity::show(found, caller.tenant())?;
+        let etag = of_representation(&identity);
+        Ok(Tagged::Done(Answer(identity), etag))
+    }
+
+    /// Unlink an account from a user
+    ///
+    /// The account stays known, linked to nobody: a look-up still finds it, with `user_id` null, and linking it again
+    /// gives the same identity. Needs the scope `identities:write`, or a policy that permits `deleteUserIdentity`.
+    #[oai(
+        path = "/v1/users/:id/identities/:identityId",
+        method = "delete",
+        operation_id = "deleteUserIdentity"
+    )]
+    async fn delete(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The user.
+        id: Path<UserId>,
+        /// The identity.
+        #[oai(name = "identityId")]
+        identity_id: Path<IdentityId>,
+    ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
+        // Where the account is does not change, so that it can be read before the change is made.
+        let found = super::rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
+        let known = found.as_ref().map(|found| &found.identity);
+        let caller = caller.knowing(known.map(provider_of)).await?;
+        let circumstances = || at_provider_of(caller.tenant(), known);
+        let permit = caller
+            .may_with(Action::DeleteUserIdentity, On::User(id.0), circumstances)
+            .await?;
+        let unlinked = caller.store().write(Unlink::new(permit, id.0, identity_id.0)).await?;
+        if unlinked {
+            Ok(Gone::Done)
+        } else {
+            Err(Error::no_such("identity", identity_id.0).into())
+        }
+    }
+
+    /// Look up an account
+    ///
+    /// Whose account is it? Answers the one identity of an account at a provider, whether it is linked or not. Needs
+    /// the scope `identities:read`, or a policy that permits `lookupIdentity`.
+    #[oai(path = "/v1/identities/lookup", method = "get", operation_id = "lookupIdentity")]
+    async fn lookup(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The provider at which the account is.
+        identity_provider_id: Query<IdentityProviderId>,
+        /// The account's id at the provider, as it is, case included.
+        external_id: Query<ExternalId>,
+    ) -> Result<Answer<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
+        let (provider, external_id) = (identity_provider_id.0, external_id.0);
+        let caller = caller.knowing([provider]).await?;
+        let circumstances = || lookup_of(external_id.as_str());
+        caller
+            .may_with(Action::LookupIdentity, On::IdentityProvider(provider), circumstances)
+            .await?;
+        let found = caller.lookup(provider, external_id).await?;
+        let not_found = Error::AccountNotFound {
+            identity_provider: provider,
+        };
+        // Of a provider that has been deleted, accounts may be left that are about to be removed.
+        let exists = caller.tenant().identity_provider(provider).is_some();
+        let found = found.filter(|_| exists).ok_or(not_found)?;
+        Ok(Answer(UserIdentity::show(found, caller.tenant())?))
+    }
+}
+
+impl IdentitiesApi {
+    /// That the account is another user's: what is known of that link, and what this caller may do about it. Who the
+    /// other user is, only a caller who may look the account up learns.
+    async fn taken(&self, caller: &Caller<'_>, identity: &identity::Model) -> Error {
+        let mut details = Map::new();
+        let mut say = |name: &str, value: Value| details.insert(name.into(), value);
+        say("identity_id", json!(IdentityId(identity.id)));
+        say("linked_by", json!(LinkedByName::from(identity.linked_by)));
+        say("linked_at", json!(identity.linked_at.map(Timestamp)));
+        let mut ways_out = vec![WayOut {
+            way: "use_another_account".into(),
+            description: "Link another account, if this one was named by mistake.".into(),
+            method: None,
+            path: None,
+        }];
+        if let Some(other) = identity.user_id.map(UserId) {
+            let provider = On::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
+            let circumstances = || lookup_of(&identity.external_id);
+            let may_look_up = caller.could(Action::LookupIdentity, provider, circumstances).await;
+            if may_look_up.unwrap_or(false) {
+                say("linked_to_user_id", json!(other));
+                let unlink = Action::DeleteUserIdentity;
+                let circumstances = || at_provider_of(caller.tenant(), Some(identity));
+                let may_unlink = caller.could(unlink, On::User(other), circumstances).await;
+                if may_unlink.unwrap_or(false) {
+                    ways_out.insert(
+                        0,
+                        WayOut {
+                            way: "unlink_first".into(),
+                            description: "Unlink the account from the other user, then send this request again.".into(),
+                            method: Some("DELETE".into()),
+                            path: Some(format!("/v1/users/{other}/identities/{}", identity.id)),
+                        },
+                    );
+                }
+            }
+        }
+        say("ways_out", json!(ways_out));
+        Error::IdentityAlreadyLinked { details }
+    }
+}
+
+impl From<LinkRefusal> for Error {
+    fn from(refusal: LinkRefusal) -> Self {
+        match refusal {
+            LinkRefusal::NoUser(id) => Self::no_such("user", id),
+            LinkRefusal::NoIdentityProvider(id) => Self::no_such("identity_provider", id),
+            LinkRefusal::UserSuspended(id) => Self::UserSuspended { id },
+            LinkRefusal::IdentityProviderDisabled(id) => Self::IdentityProviderDisabled { id },
+            LinkRefusal::LinkedToAnother(_) => Self::IdentityAlreadyLinked { details: Map::new() },
+            LinkRefusal::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! What would be decided, and why: for those who write rules.
+
+use std::sync::Arc;
+
+use cedar_policy::Effect;
+use poem_openapi::{Enum, Object, OpenApi};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    evaluation::{self, QuestionRefusal},
+    rules_api::EffectName,
+};
+use crate::{
+    access::{
+        caller::{self, On},
+        readable::Readable,
+    },
+    http::{
+        Tag,
+        body::{Answer, Body},
+        caller::Caller,
+        error::{ALWAYS, Details, E404, Error, Failure, In, WITH_BODY},
+    },
+    policy::{
+        self, DecidedAt, Decision, Explanation, Verdict,
+        schema::{SCHEMA_JSON, SCHEMA_TEXT},
+    },
+    types::{actions::Action, ids::PolicyId},
+};
+
+/// A question to policy.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyQuestion {
+    /// Who: `api_key:<id>`, `user:<id>` or `user:<e-mail address>`. A user has no scopes here: those come with a token.
+    #[oai(validator(max_length = 512))]
+    pub principal: String,
+    /// Roles and groups that the principal is in beside its own.
+    #[oai(nullable, validator(max_items = 100))]
+    pub groups: Option<Vec<String>>,
+    /// On what: `user:<id>`, `identity_provider:<id>`, `api_key:<id>`, `policy:<id>` or `tenant:<id>`.
+    #[oai(validator(max_length = 512))]
+    pub resource: String,
+    /// What: an operation id, as in `createUserIdentity`.
+    #[oai(validator(max_length = 128))]
+    pub action: String,
+    /// The context of the action, as the Cedar schema has it. `identity_provider` may be given by its id alone.
+    #[oai(nullable)]
+    pub context: Option<Details>,
+}
+
+/// How a decision came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
+#[oai(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionKind {
+    /// A rule permits it.
+    Permitted,
+    /// A rule forbids it.
+    Forbidden,
+    /// No rule permits it.
+    NotPermitted,
+    /// A rule could not be evaluated, which is a no.
+    Error,
+}
+
+impl From<Verdict> for DecisionKind {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Permitted => Self::Permitted,
+            Verdict::Forbidden => Self::Forbidden,
+            Verdict::NotPermitted => Self::NotPermitted,
+            Verdict::Error => Self::Error,
+        }
+    }
+}
+
+impl DecisionKind {
+    /// For a sentence: it was, or it would be ...
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Forbidden => "forbidden",
+            Self::NotPermitted => "not permitted",
+            Self::Error => "refused, as a rule could not be evaluated",
+        }
+    }
+}
+
+/// A clause of a rule that was not satisfied.
+#[derive(Debug, Object, Serialize)]
+pub struct UnsatisfiedClause {
+    /// The clause, as Cedar writes it.
+    pub clause: String,
+    /// What it looked at, and what it saw there.
+    pub values: Vec<SeenValue>,
+}
+
+/// A value that a clause saw.
+#[derive(Debug, Object, Serialize)]
+pub struct SeenValue {
+    /// What was looked at, as in `context.external_email`.
+    pub expression: String,
+    /// What was seen, as Cedar writes it; `absent` where there was nothing, and `withheld` where the caller may not read
+    /// it.
+    pub value: String,
+}
+
+/// What a rule had to do with a no.
+#[derive(Debug, Object, Serialize)]
+pub struct RuleExplanation {
+    /// The rule: its id, or the name of a built-in rule.
+    pub rule_id: String,
+    /// The policy that it belongs to; null for a built-in rule.
+    #[oai(nullable)]
+    pub policy_id: Option<PolicyId>,
+    /// Whether it permits or forbids.
+    pub effect: EffectName,
+    /// The rule, worded for a person.
+    pub message: String,
+    /// The clauses for which it did not apply; of a rule that forbids, and did apply, there are none.
+    pub unsatisfied: Vec<UnsatisfiedClause>,
+}
+
+/// What would be decided.
+#[derive(Debug, Object, Serialize)]
+pub struct PolicyEvaluation {
+    /// Whether the answer is yes.
+    pub permitted: bool,
+    /// How the answer came out.
+    pub kind: DecisionKind,
+    /// The policies whose rules determined it. Empty where a built-in rule did, or none.
+    pub matching_policy_ids: Vec<PolicyId>,
+    /// The rules that determined it: their ids, and the names of built-in rules.
+    pub matching_rule_ids: Vec<String>,
+    /// The priority at which it was decided; null where that was a built-in level, or none.
+    #[oai(nullable)]
+    pub priority: Option<i32>,
+    /// Why, for a person.
+    pub reason: String,
+    /// What the rules that determined it tell the caller.
+    pub notices: Vec<String>,
+    /// Of a no: the rules that forbid it, or the rules that came nearest to permitting it, the nearest first.
+    pub explanations: Vec<RuleExplanation>,
+    /// What the decision did not look at, because the caller may not read it: `principal`, `resource`,
+    /// `principal.identity_provider`, `context.identity_provider`.
+    pub facts_withheld: Vec<String>,
+}
+
+impl PolicyEvaluation {
+    /// A decision on an action, in words.
+    pub(super) fn new(action: Action, decision: Decision) -> Self {
+        let (kind, reason) = match decision.verdict {
+            Verdict::Permitted => (
+                DecisionKind::Permitted,
+                format!("Permitted by {}.", decision.rules.join(", ")),
+            ),
+            Verdict::Forbidden => (
+                DecisionKind::Forbidden,
+                format!("Forbidden by {}.", decision.rules.join(", ")),
+            ),
+            Verdict::NotPermitted => (
+                DecisionKind::NotPermitted,
+                format!("No rule permits {action} here: neither a policy nor the scopes of the principal."),
+            ),
+            Verdict::Error => (
+                DecisionKind::Error,
+                "A rule of the tenant cannot be read or evaluated, which is a no.".to_owned(),
+            ),
+        };
+        Self {
+            permitted: decision.is_permitted(),
+            kind,
+            priority: decision.level.and_then(DecidedAt::priority),
+            reason,
+            notices: decision.notices.iter().map(ToString::to_string).collect(),
+            matching_policy_ids: decision.policy_ids,
+            matching_rule_ids: decision.rules,
+            explanations: decision.explanations.into_iter().map(RuleExplanation::from).collect(),
+            facts_withheld: Vec::new(),
+        }
+    }
+}
+
+impl From<Explanation> for RuleExplanation {
+    fn from(explanation: Explanation) -> Self {
+        let message = explanation.message();
+        let Explanation { rule, unsatisfied } = explanation;
+        Self {
+            rule_id: rule.statement.id().to_string(),
+            policy_id: rule.policy_id,
+            effect: match rule.statement.effect() {
+                Effect::Permit => EffectName::Permit,
+                Effect::Forbid => EffectName::Forbid,
+            },
+            message,
+            unsatisfied: unsatisfied
+                .into_iter()
+                .map(|clause| UnsatisfiedClause {
+                    clause: clause.text,
+                    values: clause
+                        .values
+                        .into_iter()
+                        .map(|(expression, value)| SeenValue { expression, value })
+                        .collect(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The schema that every rule is checked against.
+#[derive(Debug, Object, Serialize)]
+pub struct PolicySchema {
+    /// As people write it, with its comments: the content of a `.cedarschema` file.
+    pub cedar: String,
+    /// As programs read it: Cedar's JSON schema format.
+    pub json: Details,
+}
+
+fn question(field: &'static str) -> impl Fn(QuestionRefusal) -> Error {
+    move |refusal| match refusal {
+        QuestionRefusal::Malformed(reason) => Error::field(In::Body, field, reason),
+        QuestionRefusal::NotFound(resource, id) => Error::NotFound { resource, id },
+        QuestionRefusal::Store(error) => error.into(),
+    }
+}
+
+/// The operations on decisions.
+pub struct PolicyEvaluationApi;
+
+#[OpenApi(tag = "Tag::Policies")]
+impl PolicyEvaluationApi {
+    /// Get the Cedar schema
+    ///
+    /// What rules can speak of: types of entities with their attributes, and actions with their context. Needs the scope
+    /// `policies:read`, or a policy that permits `getPolicySchema`.
+    #[oai(path = "/v1/policies/schema", method = "get", operation_id = "getPolicySchema")]
+    async fn schema(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+    ) -> Result<Answer<PolicySchema>, Failure<{ ALWAYS }>> {
+        caller.may(Action::GetPolicySchema, On::Tenant).await?;
+        Ok(Answer(PolicySchema {
+            cedar: SCHEMA_TEXT.into(),
+            json: Details(SCHEMA_JSON.clone()),
+        }))
+    }
+
+    /// Evaluate policies
+    ///
+    /// What would be decided if this principal asked for this action, and why. Nothing is done, and nothing is recorded.
+    ///
+    /// The decision looks only at what the caller may read: with `getUser` or `getApiKey` the principal (unless it is the
+    /// caller) and the resource, with `getIdentityProvider` a provider that one of them or the context names. What they may
+    /// not read is taken as if the tenant did not have it, and named in `facts_withheld`: the decision may then be another
+    /// one. Needs the scope `policies:read`, or a policy that permits `evaluatePolicies`.
+    #[oai(path = "/v1/policies/evaluate", method = "post", operation_id = "evaluatePolicies")]
+    async fn evaluate(
+        &self,
+        /// The tenant. It must be the one that the credential belongs to.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        body: Body<PolicyQuestion>,
+    ) -> Result<Answer<PolicyEvaluation>, Failure<{ WITH_BODY | E404 }>> {
+        let PolicyQuestion {
+            principal,
+            groups,
+            resource,
+            action,
+            context,
+        } = body.0;
+        let action: Action = action
+            .parse()
+            .map_err(|reason: String| Error::field(In::Body, "action", reason))?;
+        let context = context.unwrap_or_default().0;
+        let tenant = Arc::clone(caller.tenant());
+        let circumstances =
+            evaluation::circumstances(&tenant, &context).map_err(|reason| Error::field(In::Body, "context", reason))?;
+        let principal = evaluation::principal_name(&principal).map_err(question("principal"))?;
+        let on = evaluation::resource(caller.tenant_id(), &resource).map_err(question("resource"));
+        // The form of the question is checked before policy is asked, existence after.
+        if let Err(error @ Error::InvalidInput { .. }) = on {
+            return Err(error.into());
+        }
+        caller.may(Action::EvaluatePolicies, On::Tenant).await?;
+        let groups = groups.unwrap_or_default();
+        let mut readable = Readable::by(caller.store(), caller.who());
+        let who = principal.on(caller.store(), caller.tenant_id()).await?;
+        let knows_principal = readable.has(who).await?;
+        let principal = if knows_principal {
+            evaluation::principal(caller.store(), caller.tenant_id(), who, &groups).await
+        } else {
+            evaluation::unknown_principal(caller.tenant_id(), principal.withheld(who), &groups)
+        };
+        let principal = principal.map_err(question("principal"))?;
+        let needs_resource = tenant
+            .rules
+            .as_ref()
+            .is_some_and(|rules| policy::needs_resource(rules, action, principal.bound_to().is_some()));
+        let looked_at = [
+            ("resource", on.as_ref().ok().copied().filter(|_| needs_resource)),
+            (
+                "principal.identity_provider",
+                principal.identity_provider.map(On::IdentityProvider),
+            ),
+            (
+                "context.identity_provider",
+                evaluation::provider_named(&context).map(On::IdentityProvider),
+            ),
+        ];
+        let mut facts_withheld: Vec<&str> = if knows_principal { Vec::new() } else { vec!["principal"] };
+        let mut withheld = Vec::new();
+        for (name, on) in looked_at {
+            if let Some(on) = on
+                && !readable.has(on).await?
+            {
+                facts_withheld.push(name);
+                withheld.push(on);
+            }
+        }
+        let asked = caller::Caller {
+            principal: Arc::new(principal),
+            tenant,
+        };
+        let outcome = asked
+            .explain(caller.store(), action, on?, circumstances, &withheld)
+            .await?;
+        let decision = outcome.map_err(|reason| {
+            Error::field(
+                In::Body,
+                "action",
+                format!("does not go together with the rest: {reason}"),
+            )
+        })?;
+        Ok(Answer(PolicyEvaluation {
+            facts_withheld: facts_withheld.into_iter().map(str::to_owned).collect(),
+            ..PolicyEvaluation::new(action, decision)
+        }))
+    }
+}

@@ -1,0 +1,236 @@
+//! Tenants: companies, or parts of one. Only credentials of the master tenant get past the built-in policy here.
+
+use aka_entity::tenant;
+use poem_openapi::{Object, OpenApi};
+use serde::{Deserialize, Serialize};
+
+use super::{CreateTenant, UpdateTenant};
+use crate::{
+    access::caller::{Circumstances, On},
+    http::{
+        Created, CreatedTagged, Tag, Tagged,
+        body::{Answer, Body},
+        caller::Caller,
+        error::{ALWAYS, E404, E409, E412, Error, Failure, WITH_BODY},
+        etag::{IfMatch, etag},
+        idempotency::Once,
+        page::{List, Page},
+        params::{Cursor, Limit, OptionalQuery, Path},
+    },
+    resources::{
+        api_keys::{
+            CreateApiKey,
+            api::{ApiKeyCreate, CreatedApiKey, new_key},
+        },
+        tenants,
+    },
+    types::{
+        actions::Action,
+        clock::Timestamp,
+        ids::TenantId,
+        text::{Name, Slug},
+    },
+};
+
+/// A company, or a part of one. Everything else belongs to exactly one tenant.
+#[derive(Debug, Object, Serialize)]
+pub struct Tenant {
+    /// The id of the tenant: what `X-Tenant-ID` takes.
+    pub id: TenantId,
+    /// What the tenant is called.
+    pub name: String,
+    /// Its short name in commands. No two tenants have the same.
+    pub slug: String,
+    /// Whether its credentials manage tenants.
+    pub is_master: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Tenant {
+    /// A tenant with its state.
+    fn tagged(tenant: tenant::Model) -> Tagged<Self> {
+        let etag = etag(&tenants::revision(&tenant));
+        Tagged::Done(Answer(tenant.into()), etag)
+    }
+}
+
+impl From<tenant::Model> for Tenant {
+    fn from(tenant: tenant::Model) -> Self {
+        Self {
+            id: TenantId(tenant.id),
+            name: tenant.name,
+            slug: tenant.slug,
+            is_master: tenant.is_master,
+            created_at: Timestamp(tenant.created_at),
+            updated_at: Timestamp(tenant.updated_at),
+        }
+    }
+}
+
+/// A tenant that is to be made.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct TenantCreate {
+    /// What it is to be called.
+    pub name: Name,
+    /// Its short name in commands. It does not change later.
+    pub slug: Slug,
+}
+
+/// What is to change of a tenant; what is absent stays.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct TenantUpdate {
+    /// What it is to be called.
+    #[oai(nullable)]
+    pub name: Option<Name>,
+}
+
+/// The operations on tenants.
+pub struct TenantsApi;
+
+#[OpenApi(tag = "Tag::Tenants")]
+impl TenantsApi {
+    /// List tenants
+    ///
+    /// The oldest first. Needs a credential of the master tenant with the scope `tenants:read`.
+    #[oai(path = "/v1/tenants", method = "get", operation_id = "listTenants")]
+    async fn list(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// How many rows to answer with at most.
+        limit: OptionalQuery<Limit>,
+        /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
+        cursor: OptionalQuery<Cursor>,
+    ) -> Result<Answer<Page<Tenant>>, Failure<{ ALWAYS }>> {
+        let list = List::new("tenants", caller.tenant_id(), "");
+        let wanted = list.wanted(limit, cursor)?;
+        caller.may(Action::ListTenants, On::Tenant).await?;
+        let rows = tenants::list(caller.store(), wanted.after, wanted.to_read()).await?;
+        Ok(Answer(list.page(&wanted, rows, |tenant| tenant.id, Tenant::from)))
+    }
+
+    /// Create a tenant
+    ///
+    /// Its first API key is made with `createTenantApiKey`. Needs a credential of the master tenant with the scope
+    /// `tenants:write`.
+    #[oai(path = "/v1/tenants", method = "post", operation_id = "createTenant")]
+    async fn create(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        body: Body<TenantCreate>,
+    ) -> Result<Once<CreatedTagged<Tenant>>, Failure<{ WITH_BODY | E409 }>> {
+        let Body(TenantCreate { name, slug }) = body;
+        let permit = caller.may(Action::CreateTenant, On::Tenant).await?;
+        let id = TenantId::new();
+        let change = CreateTenant {
+            permit,
+            id,
+            name,
+            slug,
+            is_master: false,
+        };
+        let answer = move |tenant: tenant::Model| {
+            let etag = etag(&tenants::revision(&tenant));
+            Ok(CreatedTagged::Created(
+                Answer(tenant.into()),
+                format!("/v1/tenants/{id}"),
+                etag,
+            ))
+        };
+        Ok(caller.write(change, answer).await?)
+    }
+
+    /// Get a tenant
+    ///
+    /// Needs a credential of the master tenant with the scope `tenants:read`.
+    #[oai(path = "/v1/tenants/:id", method = "get", operation_id = "getTenant")]
+    async fn get(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The tenant that is asked for.
+        id: Path<TenantId>,
+    ) -> Result<Tagged<Tenant>, Failure<{ ALWAYS | E404 }>> {
+        caller.may(Action::GetTenant, On::Tenant).await?;
+        let tenant = tenants::find(caller.store(), id.0).await?;
+        Ok(Tenant::tagged(tenant.ok_or_else(|| Error::no_such("tenant", id.0))?))
+    }
+
+    /// Change a tenant
+    ///
+    /// What is absent stays. Needs a credential of the master tenant with the scope `tenants:write`.
+    #[oai(path = "/v1/tenants/:id", method = "put", operation_id = "updateTenant")]
+    async fn update(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The tenant that is to be changed.
+        id: Path<TenantId>,
+        /// The `ETag` of the tenant as it was read: it is changed only where it is still so.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+        body: Body<TenantUpdate>,
+    ) -> Result<Tagged<Tenant>, Failure<{ WITH_BODY | E404 | E412 }>> {
+        let expected = if_match.expected()?;
+        let permit = caller.may(Action::UpdateTenant, On::Tenant).await?;
+        let change = UpdateTenant {
+            permit,
+            id: id.0,
+            expected,
+            name: body.0.name,
+        };
+        Ok(Tenant::tagged(caller.store().write(change).await?))
+    }
+
+    /// Create an API key for a tenant
+    ///
+    /// How a new tenant gets its first key. The answer has the key itself, in `raw_key`; it is not shown again. The key
+    /// can be given only scopes that the caller has, and if the caller is a key that expires, it must expire no later.
+    /// Needs a credential of the master tenant with the scope `tenants:write`.
+    #[oai(
+        path = "/v1/tenants/:id/api-keys",
+        method = "post",
+        operation_id = "createTenantApiKey"
+    )]
+    async fn create_api_key(
+        &self,
+        /// The tenant that the credential belongs to: the master tenant.
+        #[oai(name = "X-Tenant-ID")]
+        caller: Caller<'_>,
+        /// The tenant that gets the key.
+        id: Path<TenantId>,
+        body: Body<ApiKeyCreate>,
+    ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
+        let key = body.0.check()?;
+        let own = id.0 == caller.tenant_id();
+        let caller = caller.knowing(key.identity_provider_id.filter(|_| own)).await?;
+        // A provider of another tenant is nothing that policy could look at here.
+        let for_tenant = || {
+            let context = key.context().into_iter();
+            Circumstances::of(context.filter(|(name, _)| *name != "identity_provider"))
+        };
+        let permit = caller
+            .may_with(Action::CreateTenantApiKey, On::Tenant, for_tenant)
+            .await?;
+        if own {
+            // In its own tenant this is no more than making a key.
+            caller
+                .may_with(Action::CreateApiKey, On::Tenant, || new_key(&caller, &key))
+                .await?;
+        }
+        let change = CreateApiKey::for_tenant(permit, id.0, key);
+        Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
+    }
+}

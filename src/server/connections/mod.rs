@@ -1,0 +1,394 @@
+//! Connections: how clients are let in, how long they may stay, and how they are let go.
+//!
+//! HTTP/1.1 and HTTP/2 (with prior knowledge, RFC 9113 §3.3) are spoken on one port, by hyper. What stands here is what
+//! keeps a slow, a careless or a hostile client from holding what others need:
+//!
+//! * How many connections there are, and how many of one client ([`limits`], [`places`]). Who finds no place is told so,
+//!   and the log says how many were.
+//! * How long the head of a request may take, how long a connection may be without a request, how long it may last, and
+//!   how many requests it may begin and give up ([`activity`]).
+//! * How long an answer may wait for its reader: of what the system takes ([`socket`]), and of what HTTP/2's windows let
+//!   through ([`Streams`]).
+//! * How much memory one connection gets: the sizes below, and answers in pieces ([`body`]).
+
+mod activity;
+mod body;
+mod limits;
+mod places;
+mod refusal;
+mod socket;
+
+pub use limits::Limits;
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http_body_util::combinators::BoxBody;
+use hyper::{
+    body::{Body as _, Bytes, Incoming},
+    rt::Executor,
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use poem::{
+    Addr, Endpoint, Request, Response,
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Version,
+        header::{CONNECTION, EXPECT, HOST},
+        uri::{Authority, Scheme},
+    },
+    web::{LocalAddr, RemoteAddr},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
+
+use crate::http::error::{Error, In};
+use activity::{Activity, Unfinished, Verdict};
+use body::{Pieces, Watched};
+use places::{NoPlace, Place, Places};
+use socket::Socket;
+
+/// How long a client may leave a question whether it is still there unanswered (a PING of HTTP/2).
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a stream of HTTP/2 may last: the 15 seconds of a request, and a minute for its answer to be taken.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(75);
+/// The size of a request's line and headers at most, in bytes.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// The number of a request's headers at most.
+const MAX_HEADERS: usize = 100;
+/// The size at which HTTP/2 stops to read headers, which it answers with a status and no body. Smaller ones that are still
+/// too large get a body here.
+const MAX_READ_HEAD_BYTES: u32 = 64 * 1024;
+/// What each header counts for beside its bytes (RFC 9113 §10.5.1).
+const HEADER_OVERHEAD: usize = 32;
+/// Requests at a time on one connection of HTTP/2: what RFC 9113 §6.5.2 recommends at least.
+const MAX_STREAMS: u32 = 100;
+/// What a client may send on HTTP/2 before it is read, in bytes, of one request and on one connection.
+const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
+/// What waits to be sent of one answer on HTTP/2, in bytes.
+const MAX_WAITING_BYTES: usize = 64 * 1024;
+/// How often connections are judged. It divides the shortest time for which one is waited for.
+const JUDGED_EVERY: Duration = Duration::from_millis(2_500);
+/// How long to wait where a connection could not be accepted, because the system has no more files, say.
+const AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// How often the log says that connections were refused.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Connections that are being refused. Beyond that they are closed without a word.
+const MAX_REFUSED: usize = 64;
+
+/// Answers clients until it is asked to stop; then lets the requests that have begun finish, for so long.
+pub async fn serve(
+    listener: TcpListener,
+    limits: Limits,
+    endpoint: impl Endpoint<Output = Response> + 'static,
+    asked_to_stop: impl Future<Output = ()>,
+    stop_timeout: Duration,
+) {
+    let limits = limits.within_files();
+    if let Err(error) = socket::prepare(&listener) {
+        tracing::warn!(%error, "the socket could not be configured");
+    }
+    let endpoint = Arc::new(endpoint);
+    let places = Places::new(limits.connections(), limits.per_client());
+    let (stop, stopping) = watch::channel(false);
+    let mut open = JoinSet::new();
+    let mut troubles = Troubles::default();
+    tokio::pin!(asked_to_stop);
+    loop {
+        tokio::select! {
+            () = &mut asked_to_stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, client)) => match places.take(client.ip()) {
+                    Ok(place) => {
+                        let connection = Connection {
+                            stream: Arc::new(stream),
+                            client,
+                            activity: Activity::new(),
+                            idle_timeout: limits.idle(),
+                            _place: place,
+                        };
+                        open.spawn(connection.run(Arc::clone(&endpoint), stopping.clone()));
+                    }
+                    Err(why) => troubles.refuse(stream, why, &places),
+                },
+                Err(error) => {
+                    troubles.not_accepted(&error);
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
+            },
+            Some(_) = open.join_next() => {}
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let ended = tokio::time::timeout(stop_timeout, async { while open.join_next().await.is_some() {} });
+    if ended.await.is_err() {
+        tracing::warn!(
+            connections = open.len(),
+            "requests were cut off that did not finish in time"
+        );
+    }
+}
+
+/// Connections that were not let in, until the log has told of them.
+struct Troubles {
+    full: u64,
+    share_taken: u64,
+    not_accepted: u64,
+    told: Option<Instant>,
+    being_refused: Arc<Semaphore>,
+}
+
+impl Default for Troubles {
+    fn default() -> Self {
+        Self {
+            full: 0,
+            share_taken: 0,
+            not_accepted: 0,
+            told: None,
+            being_refused: Arc::new(Semaphore::new(MAX_REFUSED)),
+        }
+    }
+}
+
+impl Troubles {
+    /// Refuses a connection for which there is no place.
+    fn refuse(&mut self, stream: TcpStream, why: NoPlace, places: &Places) {
+        match why {
+            NoPlace::Full => self.full += 1,
+            NoPlace::ShareTaken => self.share_taken += 1,
+        }
+        self.tell(|troubles| {
+            tracing::warn!(
+                server_full = troubles.full,
+                client_share_taken = troubles.share_taken,
+                open = places.number_taken(),
+                "connections were refused; see --max-connections and --max-connections-per-client"
+            );
+        });
+        if let Ok(permit) = Arc::clone(&self.being_refused).try_acquire_owned() {
+            tokio::spawn(async move {
+                refusal::send(&stream, Error::TooManyConnections).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// The system did not give a connection.
+    fn not_accepted(&mut self, error: &io::Error) {
+        self.not_accepted += 1;
+        self.tell(|troubles| {
+            tracing::warn!(%error, times = troubles.not_accepted, "connections could not be accepted");
+        });
+    }
+
+    /// Tells the log, but not too often.
+    fn tell(&mut self, line: impl FnOnce(&Self)) {
+        if self.told.is_none_or(|told| told.elapsed() > TOLD_EVERY) {
+            line(self);
+            *self = Self {
+                told: Some(Instant::now()),
+                being_refused: Arc::clone(&self.being_refused),
+                ..Self::default()
+            };
+        }
+    }
+}
+
+/// One connection, from its first byte to its last.
+struct Connection {
+    stream: Arc<TcpStream>,
+    client: SocketAddr,
+    activity: Arc<Activity>,
+    idle_timeout: Duration,
+    /// Others may have it when this is dropped.
+    _place: Place,
+}
+
+impl Connection {
+    async fn run(self, endpoint: Arc<impl Endpoint<Output = Response> + 'static>, mut stopping: watch::Receiver<bool>) {
+        let Ok(server) = self.stream.local_addr() else {
+            return;
+        };
+        let between = (
+            LocalAddr(Addr::SocketAddr(server)),
+            RemoteAddr(Addr::SocketAddr(self.client)),
+        );
+        let activity = &self.activity;
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            if request.version() == Version::HTTP_2 {
+                activity.speaks_http2();
+            }
+            let (endpoint, unfinished, between) = (Arc::clone(&endpoint), activity.begin(), between.clone());
+            async move { Ok::<_, io::Error>(answer(&*endpoint, request, unfinished, between).await) }
+        });
+        let socket = TokioIo::new(Socket::new(Arc::clone(&self.stream), Arc::clone(activity)));
+        let builder = builder();
+        let connection = builder.serve_connection(socket, service);
+        let mut judged = tokio::time::interval(JUDGED_EVERY.min(self.idle_timeout / 4));
+        judged.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        tokio::pin!(connection);
+        let mut closing: Option<Instant> = None;
+        let mut told = false;
+        let end = loop {
+            tokio::select! {
+                outcome = &mut connection => {
+                    // An error here is the client's: it went away, or did not speak HTTP.
+                    break if outcome.is_err_and(|error| is_parse(&*error)) { End::Refused } else { End::Over };
+                }
+                _ = judged.tick() => {}
+                () = activity.alarmed() => {}
+                _ = stopping.wait_for(|stopping| *stopping), if !told => {
+                    told = true;
+                    connection.as_mut().graceful_shutdown();
+                    if !activity.has_begun() {
+                        break End::Over;
+                    }
+                }
+            }
+            match activity.judge(self.idle_timeout, closing.map(|since| since.elapsed())) {
+                Verdict::Stay => {}
+                Verdict::Close => {
+                    closing = Some(Instant::now());
+                    connection.as_mut().graceful_shutdown();
+                }
+                Verdict::Refuse => break End::TooSlow,
+                Verdict::Cut => break End::Over,
+            }
+        };
+        match end {
+            End::Over => {}
+            End::Refused => refusal::drain(&self.stream).await,
+            End::TooSlow => refusal::send(&self.stream, Error::HeadTimedOut).await,
+        }
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// There is nothing left to say.
+    Over,
+    /// Its client did not speak HTTP, and was told so.
+    Refused,
+    /// The head of a request did not come in time.
+    TooSlow,
+}
+
+/// How hyper speaks.
+fn builder() -> Builder<Streams> {
+    let mut builder = Builder::new(Streams);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // The connection itself is judged: see `Activity`.
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_TIMEOUT)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_READ_HEAD_BYTES)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .max_send_buf_size(MAX_WAITING_BYTES);
+    builder
+}
+
+/// Whether the client did not speak HTTP.
+fn is_parse(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+}
+
+/// Runs the streams of HTTP/2, each for so long: an answer whose client lets none of it through is given up.
+#[derive(Clone, Copy)]
+struct Streams;
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        tokio::spawn(tokio::time::timeout(STREAM_TIMEOUT, stream));
+    }
+}
+
+/// What is wrong with the head of a request that hyper has let through (RFC 9112 §3.2, RFC 9113 §10.5.1).
+///
+/// # Errors
+///
+/// Where it is refused.
+pub fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Error> {
+    if version == Version::HTTP_2 {
+        let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + HEADER_OVERHEAD;
+        let too_large = headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES;
+        if too_large || headers.len() > MAX_HEADERS {
+            return Err(Error::HeadersTooLarge {
+                max_bytes: MAX_HEAD_BYTES,
+            });
+        }
+    }
+    let mut hosts = headers.get_all(HOST).iter();
+    let reason = match (hosts.next(), hosts.next()) {
+        (None, _) if version == Version::HTTP_11 => "is missing; HTTP/1.1 requires it",
+        (Some(_), Some(_)) => "appears more than once",
+        (Some(host), None) if !is_host(host.as_bytes()) => "is not the name of a host with an optional port",
+        _ => return Ok(()),
+    };
+    Err(Error::field(In::Header, "Host", reason))
+}
+
+/// Whether this is a host, as a name or an address, with a port where one is given (RFC 9110 §7.2).
+fn is_host(host: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(host) else {
+        return false;
+    };
+    let port = authority.as_str().strip_prefix(authority.host());
+    let port_is_valid = match port.map(|port| port.strip_prefix(':').unwrap_or(port)) {
+        Some("") => true,
+        Some(_) => authority.port_u16().is_some(),
+        None => false,
+    };
+    !authority.host().is_empty() && port_is_valid
+}
+
+/// One request and its answer.
+async fn answer(
+    endpoint: &impl Endpoint<Output = Response>,
+    request: hyper::Request<Incoming>,
+    mut unfinished: Unfinished,
+    (server, client): (LocalAddr, RemoteAddr),
+) -> hyper::Response<BoxBody<Bytes, io::Error>> {
+    let closable = request.version() <= Version::HTTP_11;
+    let waits = request.headers().contains_key(EXPECT);
+    let unread = (!request.body().is_end_stream()).then(|| Arc::new(AtomicBool::new(true)));
+    let mut request = Request::from((request, server, client, Scheme::HTTP));
+    if let Some(unread) = &unread {
+        let watched = Watched::new(request.take_body().into(), Arc::clone(unread), waits);
+        request.set_body(BoxBody::new(watched));
+    }
+    let mut response = endpoint.get_response(request).await;
+    if closable && unread.is_some_and(|unread| unread.load(Ordering::Relaxed)) {
+        // The rest of the body would be taken for the next request, so that the connection ends here. Said, because
+        // a client that keeps connections would otherwise run its next request into the closed one.
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    unfinished.answered();
+    let response: hyper::Response<BoxBody<Bytes, io::Error>> = response.into();
+    response.map(|body| BoxBody::new(Pieces::new(body, unfinished)))
+}

@@ -1,0 +1,115 @@
+//! Refusals below HTTP: of what is no request, or comes too slowly, or for which there is no place. They have the
+//! contract's body and the id of a request like all others, although there is no request.
+//!
+//! Hyper answers what it cannot parse by itself, with a status and nothing else, before anything here sees a request. Such
+//! an answer is known by its bytes and another is written in its place. On HTTP/2 what is malformed has no answer but
+//! `RST_STREAM` or `GOAWAY` (RFC 9113 §8.1.1).
+
+use std::{io::Write as _, time::Duration};
+
+use hyper::StatusCode;
+use rustix::net::Shutdown;
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{MAX_HEAD_BYTES, body::DRAINED};
+use crate::{
+    http::{body::JSON, error::Error, error_code::ErrorCode},
+    types::request_id::RequestId,
+};
+
+/// RFC 9110 §5.6.7
+const DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+
+/// How hyper's answers of the statuses begin that are refusals.
+const REFUSALS: &[u8] = b"HTTP/1.1 4";
+
+/// What to write in the place of some bytes, if they are an answer of hyper's own. All others have an id. What is too large
+/// is the path, if the first line has not ended yet.
+pub fn instead_of(bytes: &[u8], in_first_line: bool) -> Option<Vec<u8>> {
+    let status = bytes.strip_prefix(REFUSALS)?.get(..2)?;
+    let head = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
+    let own = head.contains("\r\ncontent-length: 0\r\n") && !head.contains("\r\nx-request-id:");
+    let error = match status {
+        b"00" => Error::MalformedRequest,
+        b"31" if in_first_line => Error::UriTooLong,
+        b"31" => Error::HeadersTooLarge {
+            max_bytes: MAX_HEAD_BYTES,
+        },
+        _ => return None,
+    };
+    own.then(|| bytes_of(error))
+}
+
+/// An answer of HTTP/1.1 that ends its connection.
+pub fn bytes_of(error: Error) -> Vec<u8> {
+    let (id, status, code) = (RequestId::new(), error.status(), error.code());
+    // Of connections without a place the log tells together.
+    if code != ErrorCode::TooManyConnections {
+        tracing::info!(%id, status = status.as_u16(), %code, "refused before it was a request");
+    }
+    let retry_after = if status == StatusCode::SERVICE_UNAVAILABLE {
+        "retry-after: 1\r\n"
+    } else {
+        ""
+    };
+    let date = OffsetDateTime::now_utc().format(DATE).unwrap_or_default();
+    let body = serde_json::to_vec(&error.into_body()).unwrap_or_default();
+    let mut answer = Vec::with_capacity(body.len() + 512);
+    // Writing to memory does not fail.
+    let _ = write!(
+        answer,
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: {JSON}\r\ncontent-length: {}\r\ndate: {date}\r\n\
+         cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: {id}\r\n{retry_after}\r\n",
+        body.len(),
+    );
+    answer.extend(body);
+    answer
+}
+
+/// Refuses a client that is to be cut off.
+pub async fn send(stream: &TcpStream, error: Error) {
+    // To a client that has been sent nothing yet it goes at once, and no other is waited for.
+    if stream.try_write(&bytes_of(error)).is_ok() {
+        drain(stream).await;
+    }
+}
+
+/// Closes a connection so that its client gets to reading what it was sent: with bytes unread it would be reset.
+pub async fn drain(stream: &TcpStream) {
+    let (most, time): (usize, Duration) = DRAINED;
+    // The client may have closed it already.
+    let _ = rustix::net::shutdown(stream, Shutdown::Write);
+    let drained = async {
+        let (mut drained, mut buffer) = (0, [0; 4096]);
+        while drained < most && stream.readable().await.is_ok() {
+            match stream.try_read(&mut buffer) {
+                Ok(read @ 1..) => drained += read,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    let _ = timeout(time, drained).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_with_an_id_stays_as_it_is() {
+        let ours = "HTTP/1.1 400 Bad Request\r\nx-request-id: a\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+        assert_eq!(instead_of(ours.as_bytes(), false), None);
+        let hypers = ours.replace("x-request-id: a\r\n", "");
+        let instead = instead_of(hypers.as_bytes(), false).expect("another answer");
+        assert!(instead.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
+        assert_eq!(instead_of(hypers.replace("400", "200").as_bytes(), false), None);
+        let too_large = hypers.replace("400 Bad Request", "431 Request Header Fields Too Large");
+        for (in_first_line, status) in [(true, "414"), (false, "431")] {
+            let instead = instead_of(too_large.as_bytes(), in_first_line).expect("another answer");
+            assert!(instead.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
+        }
+    }
+}

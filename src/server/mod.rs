@@ -1,0 +1,362 @@
+//! The server: what surrounds every request, and how it begins and ends.
+//!
+//! Around an operation stand, from the outside: the id of the request, its line in the log, its time limit, and the
+//! one place where whatever went wrong becomes the contract's error.
+
+mod accept;
+pub mod compression;
+pub mod connections;
+pub mod cross_origin;
+pub mod listen;
+pub mod pages;
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt as _;
+use poem::{
+    Endpoint, EndpointExt as _, IntoEndpoint as _, IntoResponse as _, Request, Response,
+    error::{MethodNotAllowedError, NotFoundError, ParsePathError},
+    get,
+    http::{HeaderValue, Method, StatusCode, header},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tracing::{Instrument as _, field};
+
+use self::{connections::Limits, cross_origin::CrossOrigin, listen::Bound};
+use crate::{
+    access::{
+        api_keys::ApiKeys,
+        decision_log::DecisionLog,
+        provider_config,
+        tenants::Tenants,
+        tokens::{Tokens, jwks_client::JwksClient},
+        workers::Pool,
+    },
+    http::{
+        self, App,
+        document::Document,
+        error::{Error, In},
+        etag,
+        idempotency::Reading,
+        kept_answers,
+    },
+    resources::identity_providers,
+    store::{Coalesced, DatabaseUrl, Store, StoreError, revision::TagKey, root_key::Source},
+    types::request_id::{REQUEST_ID, RequestId},
+};
+
+/// How long a request may take, reading its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long requests that have begun may take after the server was asked to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the store may take to close afterwards: a database that does not answer must not keep the process alive.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A server with its store, before it listens.
+pub struct Server {
+    app: App,
+    /// What goes on beside the requests, until the end.
+    beside: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens a server on a store whose tables are there.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be opened, with its root key.
+    pub async fn open(url: &DatabaseUrl, root_key: &Source, jwks_allow_private: bool) -> Result<Self, StoreError> {
+        let tenants = Tenants::new(Pool::start());
+        let store = Store::open(url, root_key, tenants.on_new_version()).await?;
+        match provider_config::seal_rows(&store).await {
+            // It accepts no changes yet. A server whose clock is right seals them when it starts.
+            Err(StoreError::ClockOff(_)) => {}
+            sealed => sealed?,
+        }
+        let client = JwksClient::new(jwks_allow_private).map_err(|error| StoreError::Fault(error.to_string()))?;
+        let lookups = Coalesced::new(&store);
+        let app = App {
+            tokens: Tokens::new(client, lookups.clone()),
+            lookups,
+            of_users: Coalesced::new(&store),
+            tags: TagKey::new(store.root_key()),
+            store,
+            tenants,
+            api_keys: ApiKeys::default(),
+            decisions: DecisionLog::default(),
+            stopping: Arc::new(AtomicBool::new(false)),
+        };
+        let beside = vec![
+            tokio::spawn(app.tenants.clone().keep_up(app.store.clone())),
+            tokio::spawn(app.api_keys.clone().keep_noting_use(app.store.clone())),
+            tokio::spawn(app.decisions.clone().keep_writing(app.store.clone())),
+            tokio::spawn(kept_answers::keep_forgetting(app.store.clone())),
+            tokio::spawn(app.store.clone().keep_time()),
+            tokio::spawn(identity_providers::keep_deleting(app.store.clone())),
+        ];
+        Ok(Self { app, beside })
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.app.store
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// Where the address cannot be had any more.
+    pub fn listen(self, bound: Bound, limits: Limits, cross_origin: CrossOrigin) -> Result<Listening, io::Error> {
+        let listener = bound.listen()?;
+        let address = listener.local_addr()?;
+        Ok(Listening {
+            server: self,
+            limits,
+            cross_origin,
+            listener,
+            address,
+        })
+    }
+}
+
+/// A server that listens, but does not answer yet.
+pub struct Listening {
+    server: Server,
+    limits: Limits,
+    cross_origin: CrossOrigin,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listening {
+    /// Where: `http://` and the address that it really has.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Answers requests until it is asked to stop; then finishes those that have begun, commits what waits, and closes
+    /// the store.
+    pub async fn run(self, asked_to_stop: impl Future<Output = ()>) {
+        let Self {
+            server: Server { app, beside },
+            limits,
+            cross_origin,
+            listener,
+            address,
+        } = self;
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+        let stopping = Arc::clone(&app.stopping);
+        let asked_to_stop = async move {
+            asked_to_stop.await;
+            tracing::info!("asked to stop: finishing what has begun");
+            stopping.store(true, Ordering::Relaxed);
+        };
+        connections::serve(
+            listener,
+            limits,
+            endpoint(app.clone(), cross_origin),
+            asked_to_stop,
+            STOP_TIMEOUT,
+        )
+        .await;
+        for task in beside {
+            task.abort();
+        }
+        let closing = async {
+            app.api_keys.write_use(&app.store).await;
+            app.decisions.write(&app.store).await;
+            app.store.close().await;
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_ok() {
+            tracing::info!("stopped");
+        } else {
+            tracing::warn!("stopped without closing the database, which does not answer");
+        }
+    }
+}
+
+/// Ends when the process is asked to stop: SIGINT (Ctrl-C) or SIGTERM.
+///
+/// # Errors
+///
+/// Where the process cannot be told of signals.
+pub fn asked_to_stop() -> Result<impl Future<Output = ()>, io::Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Everything that is served.
+fn endpoint(app: App, cross_origin: CrossOrigin) -> impl Endpoint<Output = Response> {
+    let document = Document::get();
+    let tags = app.tags.clone();
+    let operations = Arc::new(http::document::service().into_endpoint());
+    let routes = pages::routes()
+        .at("/", get(pages::home))
+        .nest_no_strip("/v1", Arc::clone(&operations))
+        .at("/healthz", Arc::clone(&operations))
+        .at("/readyz", operations)
+        .data(app);
+    Surrounded {
+        inner: routes,
+        document,
+        tags,
+        cross_origin,
+    }
+}
+
+/// What surrounds every request.
+struct Surrounded<E> {
+    inner: E,
+    document: &'static Document,
+    tags: TagKey,
+    cross_origin: CrossOrigin,
+}
+
+impl<E: Endpoint> Endpoint for Surrounded<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let began = Instant::now();
+        let id = RequestId::of(request.headers());
+        request.set_data(id.clone());
+        let head = connections::check_head(request.version(), request.headers());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        Reading::prepare(&mut request);
+        let known = etag::known(&request);
+        let may_pack = compression::may_pack(&request);
+        let wants_page = accept::wants_page(request.headers());
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        // Only what a person needs to follow a request, and ids. Neither query nor headers: they hold personal data and
+        // secrets. Tenant and actor are known once the credential has been checked, the code once there is an error.
+        let span = tracing::info_span!(
+            "request",
+            %id,
+            %method,
+            path = %path_in_logs(&path),
+            operation = self.document.operation(&method, &path).map(|operation| operation.id.as_str()),
+            tenant = field::Empty,
+            actor = field::Empty,
+            code = field::Empty,
+            policy_us = field::Empty,
+            queue_us = field::Empty,
+            store_us = field::Empty,
+        );
+        let answer = async {
+            let carried_out = async {
+                head?;
+                self.inner.call(request).await
+            };
+            let answer = tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(carried_out).catch_unwind());
+            let mut response = match answer.await {
+                Ok(Ok(Ok(output))) => output.into_response(),
+                Ok(Ok(Err(error))) if method == Method::OPTIONS && error.is::<MethodNotAllowedError>() => {
+                    self.options(&path)
+                }
+                Ok(Ok(Err(error))) => match self.refusal(error, &path) {
+                    Error::RouteNotFound if wants_page => pages::not_found(),
+                    error => error.into_response(),
+                },
+                Ok(Err(_)) => Error::Internal {
+                    reason: "a panic".into(),
+                }
+                .into_response(),
+                Err(_) => Error::TimedOut.into_response(),
+            };
+            if path.starts_with("/v1/") {
+                etag::protect(&self.tags, &mut response);
+            }
+            if let Some(known) = &known {
+                etag::leave_out(known, &mut response);
+            }
+            if may_pack {
+                response = compression::packed(response).await;
+            }
+            let headers = response.headers_mut();
+            headers.insert(REQUEST_ID, id.to_header());
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if path.starts_with("/v1/") {
+                response
+                    .headers_mut()
+                    .insert(header::CACHE_CONTROL, cache_control(&method));
+            }
+            self.cross_origin.tell(origin.as_ref(), &mut response);
+            let status = response.status();
+            let duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::info!(status = status.as_u16(), duration_us, "answered");
+            response
+        };
+        Ok(answer.instrument(span).await)
+    }
+}
+
+/// Answers hold personal data, and those to changes may hold a key: no cache keeps them. A reader's own browser may keep
+/// what it asks about again with `If-None-Match` each time (RFC 9111 §5.2.2).
+fn cache_control(method: &Method) -> HeaderValue {
+    HeaderValue::from_static(if method.is_safe() {
+        "private, no-cache"
+    } else {
+        "no-store"
+    })
+}
+
+impl<E> Surrounded<E> {
+    /// What a path can do (RFC 9110 §9.3.7).
+    fn options(&self, path: &str) -> Response {
+        Response::builder()
+            .status(StatusCode::NO_CONTENT)
+            .header(header::ALLOW, self.document.methods(path).join(", "))
+            .finish()
+    }
+
+    /// The contract's error for whatever went wrong.
+    fn refusal(&self, error: poem::Error, path: &str) -> Error {
+        let error = match error.downcast::<Error>() {
+            Ok(error) => return error,
+            Err(error) => error,
+        };
+        if error.is::<NotFoundError>() {
+            Error::RouteNotFound
+        } else if error.is::<MethodNotAllowedError>() {
+            Error::MethodNotAllowed {
+                allowed: self.document.methods(path),
+            }
+        } else if error.is::<ParsePathError>() {
+            Error::field(In::Path, "", "is not UTF-8 after percent-decoding")
+        } else {
+            Error::Internal {
+                reason: error.to_string(),
+            }
+        }
+    }
+}
+
+/// A path as logs show it. What cannot be a part of any path here, such as an address in the place of an id, is left out.
+fn path_in_logs(path: &str) -> String {
+    /// More than the longest part: an id, or the name of an operation.
+    const MAX_SEGMENT: usize = 64;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let shown = path.split('/').map(|segment| {
+        let known = segment.len() <= MAX_SEGMENT && segment.bytes().all(plain);
+        if known { segment } else { "…" }
+    });
+    shown.collect::<Vec<_>>().join("/")
+}
