@@ -24,7 +24,7 @@ use aka::{
     resources::identities::api::UserIdentity,
     store::{
         Applied, Change, DatabaseUrl, Store, StoreError, Tx,
-        root_key::{RootKey, Source},
+        root_key::{RootKey, RootKeySource},
     },
     types::{
         actions::Action,
@@ -264,7 +264,7 @@ fn queue(criterion: &mut Criterion) {
     let address: DatabaseUrl = url.parse().expect("an address");
     let (store, plain) = runtime.block_on(async {
         aka::store::migrate(&address).await.expect("tables");
-        let root_key = Source::Given(RootKey::random().expect("randomness"));
+        let root_key = RootKeySource::Given(RootKey::random().expect("randomness"));
         let store = Store::open(&address, &root_key, Arc::new(|_, _| ()))
             .await
             .expect("a store");

@@ -13,7 +13,7 @@ use crate::{
     },
     store::{
         DatabaseUrl,
-        root_key::{self, Source},
+        root_key::{self, RootKeySource},
     },
 };
 
@@ -63,7 +63,7 @@ impl Database {
     /// # Errors
     ///
     /// What is wrong with the settings, without the key.
-    pub fn root_key(&self) -> Result<Source, String> {
+    pub fn root_key(&self) -> Result<RootKeySource, String> {
         let default = self
             .url()?
             .sqlite_file()
@@ -71,7 +71,7 @@ impl Database {
                 file.as_mut_os_string().push(".key");
                 file
             });
-        Source::of(self.root_key_file.as_deref(), default)
+        RootKeySource::of(self.root_key_file.as_deref(), default)
     }
 }
 

@@ -85,7 +85,7 @@ pub struct Caller {
 
 /// What an action is done to.
 #[derive(Clone, Copy, Debug)]
-pub enum On {
+pub enum Target {
     /// To the tenant as a whole: lists, and things that are not there yet.
     Tenant,
     /// To a user, or to their identities.
@@ -98,7 +98,7 @@ pub enum On {
     Policy(PolicyId),
 }
 
-impl On {
+impl Target {
     /// Its name, as a question to policy has it: `user:<id>`.
     #[must_use]
     pub fn name(self, tenant: TenantId) -> String {
@@ -114,14 +114,14 @@ impl On {
 
 /// What a decision may look at beside principal, action and resource.
 #[derive(Default)]
-pub struct Circumstances {
+pub struct PolicyContext {
     /// The context, member by member.
     pub context: Vec<(Cow<'static, str>, RestrictedExpression)>,
     /// The entities that the context names.
     pub named: Vec<Entity>,
 }
 
-impl Circumstances {
+impl PolicyContext {
     /// A context that names no entities.
     #[must_use]
     pub fn of(context: impl IntoIterator<Item = (&'static str, RestrictedExpression)>) -> Self {
@@ -145,7 +145,7 @@ pub struct Permit {
 #[derive(Clone, Debug)]
 struct Grounds {
     decision: Arc<Decision>,
-    on: On,
+    on: Target,
     version: i64,
     context: Option<Map<String, Value>>,
 }
@@ -153,7 +153,7 @@ struct Grounds {
 /// What an audit entry keeps of the decision that permitted it. No personal data: that is in the rows which the entry
 /// names, for as long as they are there.
 #[derive(Serialize)]
-struct Kept<'a> {
+struct KeptDecision<'a> {
     resource: String,
     rule_ids: &'a [String],
     policy_ids: &'a [PolicyId],
@@ -174,7 +174,7 @@ pub struct Forbidden {
     /// Whether the caller may ask policy itself, and so may read what rules say.
     pub may_evaluate: bool,
     /// On what it was asked.
-    pub on: On,
+    pub on: Target,
     /// The context that the decision saw.
     pub context: Map<String, Value>,
 }
@@ -189,19 +189,19 @@ pub enum Refusal {
 }
 
 /// What became of the circumstances of a request.
-enum Seen<F> {
+enum ContextState<F> {
     /// The decision looked at them.
     Context(Context),
     /// It did not need to.
-    Unasked(F),
+    NotNeeded(F),
 }
 
-impl<F: FnOnce() -> Circumstances> Seen<F> {
+impl<F: FnOnce() -> PolicyContext> ContextState<F> {
     /// The context, as a question to policy has it.
     fn context(self) -> Map<String, Value> {
         let context = match self {
             Self::Context(context) => context,
-            Self::Unasked(circumstances) => context(circumstances().context),
+            Self::NotNeeded(circumstances) => context(circumstances().context),
         };
         let Ok(Value::Object(mut members)) = context.to_json_value() else {
             return Map::new();
@@ -237,11 +237,11 @@ impl Caller {
 
     /// Whether the caller is itself what an action is done to.
     #[must_use]
-    pub fn is(&self, on: On) -> bool {
+    pub fn is(&self, on: Target) -> bool {
         let uid = match on {
-            On::User(id) => entities::user_uid(id),
-            On::ApiKey(id) => entities::api_key_uid(id),
-            On::Tenant | On::IdentityProvider(_) | On::Policy(_) => return false,
+            Target::User(id) => entities::user_uid(id),
+            Target::ApiKey(id) => entities::api_key_uid(id),
+            Target::Tenant | Target::IdentityProvider(_) | Target::Policy(_) => return false,
         };
         uid == self.principal.entity.uid
     }
@@ -255,8 +255,8 @@ impl Caller {
         &self,
         store: &Store,
         action: Action,
-        on: On,
-        circumstances: impl FnOnce() -> Circumstances,
+        on: Target,
+        circumstances: impl FnOnce() -> PolicyContext,
     ) -> Result<Permit, Refusal> {
         let began = std::time::Instant::now();
         let (decision, seen) = self.decide(store, action, on, circumstances).await?;
@@ -287,28 +287,28 @@ impl Caller {
         &self,
         store: &Store,
         action: Action,
-        on: On,
-        circumstances: impl FnOnce() -> Circumstances,
+        on: Target,
+        circumstances: impl FnOnce() -> PolicyContext,
     ) -> Result<bool, StoreError> {
         let (decision, _) = self.decide(store, action, on, circumstances).await?;
         Ok(decision.is_permitted())
     }
 
-    async fn decide<F: FnOnce() -> Circumstances>(
+    async fn decide<F: FnOnce() -> PolicyContext>(
         &self,
         store: &Store,
         action: Action,
-        on: On,
+        on: Target,
         circumstances: F,
-    ) -> Result<(Arc<Decision>, Seen<F>), StoreError> {
+    ) -> Result<(Arc<Decision>, ContextState<F>), StoreError> {
         let Some(rules) = &self.tenant.rules else {
-            return Ok((Arc::new(Decision::error()), Seen::Unasked(circumstances)));
+            return Ok((Arc::new(Decision::error()), ContextState::NotNeeded(circumstances)));
         };
         let version = self.tenant.tenant.version;
         let bound = self.principal.bound_to().is_some();
         let for_all = policy::only_principal(rules, action, bound);
         if for_all && let Some(decision) = self.principal.memo.get(action, version) {
-            return Ok((Arc::clone(decision), Seen::Unasked(circumstances)));
+            return Ok((Arc::clone(decision), ContextState::NotNeeded(circumstances)));
         }
         let query = self
             .query(
@@ -319,7 +319,7 @@ impl Caller {
                 policy::needs_resource(rules, action, bound),
             )
             .await?;
-        let seen = Seen::Context(query.context.clone());
+        let seen = ContextState::Context(query.context.clone());
         let decision = match policy::decide_quickly(rules, query) {
             Ok(decision) => decision,
             Err(expensive) => {
@@ -345,9 +345,9 @@ impl Caller {
         &self,
         store: &Store,
         action: Action,
-        on: On,
-        circumstances: Circumstances,
-        withheld: &[On],
+        on: Target,
+        circumstances: PolicyContext,
+        withheld: &[Target],
     ) -> Result<Result<Decision, String>, StoreError> {
         let Some(rules) = &self.tenant.rules else {
             return Ok(Ok(Decision::error()));
@@ -377,11 +377,11 @@ impl Caller {
         &self,
         store: &Store,
         action: Action,
-        on: On,
-        Circumstances {
+        on: Target,
+        PolicyContext {
             context: members,
             mut named,
-        }: Circumstances,
+        }: PolicyContext,
         with_attributes: bool,
     ) -> Result<Query<'_>, StoreError> {
         named.push(self.principal.entity.entity.clone());
@@ -404,7 +404,7 @@ impl Caller {
         &self,
         store: &Store,
         action: Action,
-        on: On,
+        on: Target,
         decision: Arc<Decision>,
         context: Map<String, Value>,
     ) -> Result<Refusal, StoreError> {
@@ -418,7 +418,7 @@ impl Caller {
         );
         let evaluation = Action::EvaluatePolicies;
         let may_evaluate = self
-            .could(store, evaluation, On::Tenant, Circumstances::default)
+            .could(store, evaluation, Target::Tenant, PolicyContext::default)
             .await?;
         let decision = if may_evaluate {
             self.withhold(store, action, on, decision, &context).await?
@@ -440,7 +440,7 @@ impl Caller {
         &self,
         store: &Store,
         action: Action,
-        on: On,
+        on: Target,
         mut decision: Arc<Decision>,
         context: &Map<String, Value>,
     ) -> Result<Arc<Decision>, StoreError> {
@@ -450,13 +450,13 @@ impl Caller {
         let paths: Vec<&str> = clauses
             .flat_map(|clause| clause.values.iter().map(|(path, _)| path.as_str()))
             .collect();
-        let looks_at = |what: &str| paths.iter().any(|path| Path::new(path).is_of(what));
+        let looks_at = |what: &str| paths.iter().any(|path| ClausePath::new(path).is_of(what));
         let provider = context.get(PROVIDER).and_then(|id| id.as_str()?.parse().ok());
         let mut readable = Readable::by(store, self);
         // What was asked for is refused already: it need not be asked for again.
         let resource_is_withheld =
             looks_at("resource") && (on.read_by() == Some(action) && !self.is(on) || !readable.has(on).await?);
-        let provider_is_withheld = match provider.map(On::IdentityProvider) {
+        let provider_is_withheld = match provider.map(Target::IdentityProvider) {
             Some(provider) if looks_at("context") => !readable.has(provider).await?,
             _ => false,
         };
@@ -469,7 +469,7 @@ impl Caller {
             .iter_mut()
             .flat_map(|explanation| &mut explanation.unsatisfied);
         for (path, value) in clauses.flat_map(|clause| &mut clause.values) {
-            let path = Path::new(path);
+            let path = ClausePath::new(path);
             let withheld = (resource_is_withheld && path.is_of("resource"))
                 || (context_is_withheld && path.is_of("context"))
                 || (provider_is_withheld && path.is_inside("context", PROVIDER));
@@ -484,23 +484,23 @@ impl Caller {
     async fn resource(
         &self,
         store: &Store,
-        on: On,
+        on: Target,
         with_attributes: bool,
         entities: &mut Vec<Entity>,
     ) -> Result<EntityUid, StoreError> {
         Ok(match on {
-            On::Tenant => {
+            Target::Tenant => {
                 entities.push(self.tenant.entity.entity.clone());
                 self.tenant.entity.uid.clone()
             }
-            On::IdentityProvider(id) => {
+            Target::IdentityProvider(id) => {
                 let provider = self.tenant.identity_provider_entity(id);
                 // The same provider may already be there, named by the principal or the context.
                 entities.retain(|entity| entity.uid() != provider.uid);
                 entities.push(provider.entity);
                 provider.uid
             }
-            On::User(id) => {
+            Target::User(id) => {
                 let uid = entities::user_uid(id);
                 if with_attributes && uid != self.principal.entity.uid {
                     let user = crate::access::users::find(store, self.tenant_id(), id).await?;
@@ -511,7 +511,7 @@ impl Caller {
                 }
                 uid
             }
-            On::ApiKey(id) => {
+            Target::ApiKey(id) => {
                 let uid = entities::api_key_uid(id);
                 if with_attributes && uid != self.principal.entity.uid {
                     let key = crate::access::api_keys::find(store, self.tenant_id(), id).await?;
@@ -522,7 +522,7 @@ impl Caller {
                 }
                 uid
             }
-            On::Policy(id) => entities::policy_uid(id),
+            Target::Policy(id) => entities::policy_uid(id),
         })
     }
 }
@@ -566,7 +566,7 @@ impl Permit {
     }
 
     fn kept(&self, grounds: &Grounds) -> String {
-        json(&Kept {
+        json(&KeptDecision {
             resource: grounds.on.name(self.tenant()),
             rule_ids: &grounds.decision.rules,
             policy_ids: &grounds.decision.policy_ids,
@@ -608,9 +608,9 @@ impl Permit {
 const WITHHELD: &str = "withheld";
 
 /// What a clause looks at: `resource.email`.
-struct Path<'a>(Vec<&'a str>);
+struct ClausePath<'a>(Vec<&'a str>);
 
-impl<'a> Path<'a> {
+impl<'a> ClausePath<'a> {
     fn new(path: &'a str) -> Self {
         Self(path.split('.').collect())
     }

@@ -56,17 +56,17 @@ const MAX_CONTEXT_BYTES: usize = 16 * 1024;
 /// What waits to be written.
 #[derive(Clone, Default)]
 pub struct DecisionLog {
-    waiting: Arc<Mutex<Waiting>>,
+    waiting: Arc<Mutex<WaitingDecisions>>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingDecisions {
     of_tenants: HashMap<TenantId, Vec<decision::Model>>,
     number: usize,
     dropped: u64,
 }
 
-impl Waiting {
+impl WaitingDecisions {
     fn add(&mut self, tenant: TenantId, decision: decision::Model) {
         let of_tenant = self.of_tenants.entry(tenant).or_default();
         if self.number >= MAX_WAITING || of_tenant.len() >= MAX_WAITING_OF_TENANT {
@@ -97,7 +97,7 @@ impl DecisionLog {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, WaitingDecisions> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -7,14 +7,14 @@
 
 use std::collections::HashMap;
 
-use super::caller::{Caller, Circumstances, On};
+use super::caller::{Caller, PolicyContext, Target};
 use crate::{
     policy::entities::{self, Known},
     store::{Store, StoreError},
     types::{actions::Action, ids::TenantId},
 };
 
-impl On {
+impl Target {
     /// The action by which what rules can look at of it is read. None where there is nothing but what is known to every
     /// caller in the tenant.
     #[must_use]
@@ -28,7 +28,7 @@ impl On {
     }
 }
 
-impl On {
+impl Target {
     /// The same as if the tenant did not have it. None where there is nothing that could be unknown.
     #[must_use]
     pub fn unknown(self) -> Option<Known> {
@@ -70,10 +70,10 @@ impl<'a> Readable<'a> {
     /// # Errors
     ///
     /// Where the store cannot be asked.
-    pub async fn has(&mut self, on: On) -> Result<bool, StoreError> {
+    pub async fn has(&mut self, on: Target) -> Result<bool, StoreError> {
         match on.read_by() {
             Some(_) if self.caller.is(on) => Ok(true),
-            Some(action) => self.decide(action, on, Circumstances::default).await,
+            Some(action) => self.decide(action, on, PolicyContext::default).await,
             None => Ok(true),
         }
     }
@@ -83,16 +83,16 @@ impl<'a> Readable<'a> {
     /// # Errors
     ///
     /// Where the store cannot be asked.
-    pub async fn has_identities(&mut self, user: On) -> Result<bool, StoreError> {
-        self.decide(Action::ListUserIdentities, user, Circumstances::default)
+    pub async fn has_identities(&mut self, user: Target) -> Result<bool, StoreError> {
+        self.decide(Action::ListUserIdentities, user, PolicyContext::default)
             .await
     }
 
     async fn decide(
         &mut self,
         action: Action,
-        on: On,
-        circumstances: fn() -> Circumstances,
+        on: Target,
+        circumstances: fn() -> PolicyContext,
     ) -> Result<bool, StoreError> {
         let question = format!("{action} {}", on.name(self.caller.tenant_id()));
         if let Some(decided) = self.decided.get(&question) {

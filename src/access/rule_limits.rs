@@ -122,26 +122,26 @@ impl Totals {
     ///
     /// The first limit that it exceeds by far.
     pub fn check_read(self) -> Result<(), Excess> {
-        let limits = MAX_OF_TENANT.limits_of_tenant().map(|limit| Limit {
+        let limits = MAX_OF_TENANT.limits_of_tenant().map(|limit| RuleLimit {
             max: limit.max * MAX_EXCESS_WHEN_READ,
             ..limit
         });
         self.check(&limits, Self::default())
     }
 
-    const fn limits_of_tenant(self) -> [Limit; 4] {
+    const fn limits_of_tenant(self) -> [RuleLimit; 4] {
         [
-            Limit::new("rules_of_tenant", "rules in a tenant", self.rules, |all| all.rules),
-            Limit::new("bytes_of_tenant", "bytes of rules in a tenant", self.bytes, |all| {
+            RuleLimit::new("rules_of_tenant", "rules in a tenant", self.rules, |all| all.rules),
+            RuleLimit::new("bytes_of_tenant", "bytes of rules in a tenant", self.bytes, |all| {
                 all.bytes
             }),
-            Limit::new(
+            RuleLimit::new(
                 "nodes_of_tenant",
                 "nodes in the syntax trees of a tenant's rules",
                 self.nodes,
                 |all| all.nodes,
             ),
-            Limit::new(
+            RuleLimit::new(
                 "cost_of_tenant",
                 "units of cost for evaluating all rules of a tenant",
                 self.cost,
@@ -151,7 +151,7 @@ impl Totals {
     }
 
     /// Checks limits. A change that makes nothing worse than it was before is within them.
-    fn check(self, limits: &[Limit], before: Self) -> Result<(), Excess> {
+    fn check(self, limits: &[RuleLimit], before: Self) -> Result<(), Excess> {
         let exceeded = limits.iter().find(|limit| {
             let found = (limit.of)(&self);
             found > limit.max && found > (limit.of)(&before)
@@ -169,14 +169,14 @@ impl Totals {
 
 /// A limit, and what it is a limit of.
 #[derive(Clone, Copy)]
-struct Limit {
+struct RuleLimit {
     name: &'static str,
     what: &'static str,
     max: u64,
     of: fn(&Totals) -> u64,
 }
 
-impl Limit {
+impl RuleLimit {
     const fn new(name: &'static str, what: &'static str, max: u64, of: fn(&Totals) -> u64) -> Self {
         Self { name, what, max, of }
     }
@@ -194,11 +194,11 @@ pub async fn check_change(
     added: Totals,
     removed: Totals,
 ) -> Result<(), PolicyRefusal> {
-    const OF_POLICY: [Limit; 2] = [
-        Limit::new("rules_of_policy", "rules in a policy", MAX_RULES_PER_POLICY, |all| {
+    const OF_POLICY: [RuleLimit; 2] = [
+        RuleLimit::new("rules_of_policy", "rules in a policy", MAX_RULES_PER_POLICY, |all| {
             all.rules
         }),
-        Limit::new(
+        RuleLimit::new(
             "bytes_of_policy",
             "bytes of rules in a policy",
             MAX_BYTES_PER_POLICY,

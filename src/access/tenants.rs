@@ -31,7 +31,7 @@ use uuid::Uuid;
 use super::{
     rule_limits,
     tokens::issuers::Issuer,
-    workers::{Job, Pool},
+    workers::{Job, Workers},
 };
 use crate::{
     policy::{
@@ -80,9 +80,9 @@ pub struct TenantState {
     /// Its rules. Absent: one of them cannot be read, so that every decision is a no.
     pub rules: Option<Arc<RuleSet>>,
     /// Where expensive decisions are made, and other work with its rules is done.
-    pub pool: Pool,
+    pub pool: Workers,
     providers: HashMap<IdentityProviderId, Provider>,
-    source: Arc<Source>,
+    source: Arc<StoredPolicies>,
     /// The rules by their ids, to be used again as long as their rows are the same.
     parsed: HashMap<Uuid, Rule>,
     /// What it takes in memory, about.
@@ -90,7 +90,7 @@ pub struct TenantState {
 }
 
 /// The policies that are in force with their rules, as they are stored.
-type Source = Vec<PolicyWithRules>;
+type StoredPolicies = Vec<PolicyWithRules>;
 type PolicyWithRules = (policy::Model, Vec<policy_rule::Model>);
 
 /// A provider of a tenant.
@@ -213,7 +213,7 @@ fn provider_bytes(provider: &identity_provider::Model) -> u64 {
     PROVIDER_BYTES + TEXTS * (provider.config.to_string().len() + secrets) as u64
 }
 
-async fn read_source(store: &Store, tenant: TenantId) -> Result<Source, StoreError> {
+async fn read_source(store: &Store, tenant: TenantId) -> Result<StoredPolicies, StoreError> {
     let db = store.reader();
     let policies = policy::Entity::find()
         .filter(policy::COLUMN.tenant_id.eq(tenant.0))
@@ -262,7 +262,7 @@ impl Provider {
 async fn parse(
     job: &Job,
     tenant: TenantId,
-    source: &Arc<Source>,
+    source: &Arc<StoredPolicies>,
     last: Option<Arc<TenantState>>,
 ) -> Result<Option<(RuleSet, HashMap<Uuid, Rule>)>, StoreError> {
     let mut parsed = HashMap::new();
@@ -366,7 +366,7 @@ pub(crate) fn arrange(
 #[derive(Clone)]
 pub struct Tenants {
     slots: moka::sync::Cache<TenantId, Arc<Slot>>,
-    pool: Pool,
+    pool: Workers,
     large_loads: Arc<Semaphore>,
     started: Instant,
 }
@@ -374,7 +374,7 @@ pub struct Tenants {
 /// The place of a tenant in memory.
 #[derive(Default)]
 struct Slot {
-    current: RwLock<Option<Checked>>,
+    current: RwLock<Option<CheckedVersion>>,
     /// The lowest version that may be used: that of the last change made by this node.
     floor: AtomicI64,
     /// When the tenant was last asked for, in milliseconds since the start.
@@ -385,13 +385,13 @@ struct Slot {
 }
 
 #[derive(Clone)]
-struct Checked {
+struct CheckedVersion {
     state: Arc<TenantState>,
     at: Instant,
 }
 
 impl Slot {
-    fn current(&self) -> Option<Checked> {
+    fn current(&self) -> Option<CheckedVersion> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -407,7 +407,7 @@ impl Slot {
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
-    fn set(&self, checked: Option<Checked>) {
+    fn set(&self, checked: Option<CheckedVersion>) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = checked;
     }
 }
@@ -415,7 +415,7 @@ impl Slot {
 impl Tenants {
     /// No tenants yet. Their rules are parsed in a pool.
     #[must_use]
-    pub fn new(pool: Pool) -> Self {
+    pub fn new(pool: Workers) -> Self {
         let slots = moka::sync::Cache::builder()
             .max_capacity(MAX_BYTES)
             .weigher(|_, slot: &Arc<Slot>| slot.weight())
@@ -517,7 +517,7 @@ impl Tenants {
             Some(last) if last.tenant.version == row.version => last,
             last => Arc::new(TenantState::read(self, store, row, last).await?),
         };
-        slot.set(Some(Checked {
+        slot.set(Some(CheckedVersion {
             state: Arc::clone(&state),
             at,
         }));
@@ -578,7 +578,7 @@ async fn compare(known: &Tenants, store: &Store, tenants: &[(TenantId, Arc<Slot>
     for (id, slot) in tenants {
         match (slot.current(), versions.get(&id.0)) {
             (Some(current), Some(version)) if current.state.tenant.version == *version => {
-                slot.set(Some(Checked { at, ..current }));
+                slot.set(Some(CheckedVersion { at, ..current }));
             }
             (Some(_), _) => {
                 let (known, store, id, slot) = (known.clone(), store.clone(), *id, Arc::clone(slot));

@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::{
     store::{
         StoreError,
-        turns::{self, Limits, Receiver, Sender},
+        turns::{self, QueueLimits, Receiver, Sender},
     },
     types::ids::TenantId,
 };
@@ -49,7 +49,7 @@ const OF_DECISIONS: Bounds = Bounds {
     all: 4_096,
 };
 /// The queue needs no limits of its own: a job has at most one piece in it.
-const PIECES: Limits = Limits {
+const PIECES: QueueLimits = QueueLimits {
     per_tenant: usize::MAX,
     total: usize::MAX,
 };
@@ -58,7 +58,7 @@ type Piece = Box<dyn FnOnce() + Send>;
 
 /// The pool. Ends when the last one who holds it lets go.
 #[derive(Clone)]
-pub struct Pool {
+pub struct Workers {
     shared: Arc<Shared>,
 }
 
@@ -96,7 +96,7 @@ impl Shared {
     }
 }
 
-impl Pool {
+impl Workers {
     /// A pool with half as many threads as the machine has cores.
     #[must_use]
     pub fn start() -> Self {
@@ -163,7 +163,7 @@ impl Pool {
 
 /// Work that was admitted.
 pub struct Job {
-    pool: Pool,
+    pool: Workers,
     tenant: TenantId,
     kind: Kind,
 }
@@ -233,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_are_bounded_for_each_tenant_and_in_all() {
-        let pool = Pool::start();
+        let pool = Workers::start();
         let tenant = TenantId::new();
         let jobs: Vec<Job> = (0..OF_REQUESTS.per_tenant)
             .map(|_| pool.admit(tenant).expect("there is room"))
@@ -253,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_piece_of_a_request_that_has_gone_is_skipped_and_a_panic_is_an_error() {
-        let pool = Pool::start();
+        let pool = Workers::start();
         let (one, other) = (pool.own_job(TenantId::new()), pool.own_job(TenantId::new()));
         let (release, released) = std::sync::mpsc::channel::<()>();
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);

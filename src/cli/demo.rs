@@ -20,7 +20,7 @@ use crate::{
     server::{self, Server},
     store::{
         self, Change, DatabaseUrl, Store,
-        root_key::{RootKey, Source},
+        root_key::{RootKey, RootKeySource},
     },
     types::{
         actions::Action,
@@ -47,7 +47,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let directory = tempfile::Builder::new().prefix("aka-demo-").tempdir()?;
     let url: DatabaseUrl = format!("sqlite://{}", directory.path().join("aka.db").display()).parse()?;
     store::migrate(&url).await?;
-    let server = Server::open(&url, &Source::Given(RootKey::random()?), true).await?;
+    let server = Server::open(&url, &RootKeySource::Given(RootKey::random()?), true).await?;
     let key = seed(server.store()).await?;
     let listening = server.listen(bound, serving.limits.clone(), serving.cross_origin())?;
     let asked_to_stop = server::asked_to_stop()?;

@@ -183,7 +183,7 @@ async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
                 format!("tenant {tenant} has no policy {id}; `aka policy list --tenant {tenant}` shows all").into()
             }
             PolicyRefusal::Store(error) => error.into(),
-            PolicyRefusal::Changed
+            PolicyRefusal::RevisionMismatch
             | PolicyRefusal::NoRule(_)
             | PolicyRefusal::NotAnOrder { .. }
             | PolicyRefusal::LocksOut(_)

@@ -84,7 +84,7 @@ async fn create(name: Name, slug: Slug, is_master: bool, database: &Database) ->
         store.write(change).await.map_err(|refusal| match refusal {
             TenantRefusal::MasterTaken => "there is a master tenant already, and there can be only one".into(),
             TenantRefusal::SlugTaken => format!("--slug {slug}: another tenant has this slug").into(),
-            TenantRefusal::Changed | TenantRefusal::NoTenant(_) => "the tenant no longer exists".into(),
+            TenantRefusal::RevisionMismatch | TenantRefusal::NoTenant(_) => "the tenant no longer exists".into(),
             TenantRefusal::Store(error) => error.into(),
         })
     })

@@ -24,7 +24,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 use super::{
-    error::{Error, In, Mistake},
+    error::{Error, InputLocation, Mistake},
     idempotency::Reading,
 };
 
@@ -107,7 +107,7 @@ fn parse<T: Type + DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
             Some(error) => Error::MalformedJson {
                 reason: error.to_string(),
             },
-            None => Error::field(In::Body, "", "must be a JSON object"),
+            None => Error::field(InputLocation::Body, "", "must be a JSON object"),
         });
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -137,10 +137,10 @@ fn mistake(error: serde_path_to_error::Error<serde_json::Error>) -> Result<Mista
     let cause = error.into_inner();
     if cause.is_data() {
         let (field, reason) = describe(path, &cause);
-        Ok(Mistake::new(In::Body, field, reason))
+        Ok(Mistake::new(InputLocation::Body, field, reason))
     } else if cause.to_string().starts_with("expected value") {
         // Where a name is something else than a text, serde_json says that of it, and means the type.
-        Ok(Mistake::new(In::Body, path, "must be a string"))
+        Ok(Mistake::new(InputLocation::Body, path, "must be a string"))
     } else {
         Err(cause)
     }
@@ -161,7 +161,7 @@ fn others<T: Type + DeserializeOwned>(bytes: &[u8], first: &Mistake) -> Vec<Mist
         found.len() < MAX_LISTED
     };
     for field in required::<T>() {
-        if !members.contains_key(field) && !list(Mistake::new(In::Body, field, MISSING)) {
+        if !members.contains_key(field) && !list(Mistake::new(InputLocation::Body, field, MISSING)) {
             return found;
         }
     }

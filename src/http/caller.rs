@@ -16,15 +16,15 @@ use uuid::Uuid;
 
 use super::{
     App,
-    error::{Error, In},
-    idempotency::{IdempotencyKey, Once, Unwritten, write_down},
-    kept_answers::{self, NotNow},
+    error::{Error, InputLocation},
+    idempotency::{IdempotencyKey, Replayable, WriteError, write_down},
+    kept_answers::{self, KeyedRefusal},
     params::check_query,
 };
 use crate::{
     access::{
         accounts::{Found, Lookup},
-        caller::{self, Circumstances, On, Permit, Refusal},
+        caller::{self, Permit, PolicyContext, Refusal, Target},
         tenants::TenantState,
         tokens::{Token, jwks_client::Addresses},
         workers::Job,
@@ -53,7 +53,7 @@ const TENANT: &str = "X-Tenant-ID";
 const ATTEMPTS: usize = 10;
 
 /// The caller of an operation, and its parameter `X-Tenant-ID`.
-pub struct Caller<'a> {
+pub struct ApiCaller<'a> {
     app: &'a App,
     who: caller::Caller,
     /// The API key itself, where it is one.
@@ -62,7 +62,7 @@ pub struct Caller<'a> {
     idempotency_key: Option<IdempotencyKey<'a>>,
 }
 
-impl<'a> Caller<'a> {
+impl<'a> ApiCaller<'a> {
     /// What the operation works with.
     #[must_use]
     pub const fn store(&self) -> &'a Store {
@@ -166,26 +166,26 @@ impl<'a> Caller<'a> {
         &self,
         change: C,
         answer: impl Fn(C::Done) -> Result<A, Error> + Send + Sync + 'static,
-    ) -> Result<Once<A>, Unwritten<C::Refusal>> {
+    ) -> Result<Replayable<A>, WriteError<C::Refusal>> {
         let Some(key) = &self.idempotency_key else {
-            let done = self.store().write(change).await.map_err(Unwritten::Refused)?;
-            return answer(done).map(Once::Now).map_err(Unwritten::Failed);
+            let done = self.store().write(change).await.map_err(WriteError::Refused)?;
+            return answer(done).map(Replayable::Now).map_err(WriteError::Failed);
         };
         let principal = &self.who.principal;
         let actor = (principal.tenant, principal.actor_id.as_str());
         let request = kept_answers::Request::new(actor, key.key, self.api_key, key.fingerprint());
-        let once = kept_answers::Once {
+        let once = kept_answers::KeyedChange {
             change,
-            request: request.map_err(|error| Unwritten::Failed(error.into()))?,
+            request: request.map_err(|error| WriteError::Failed(error.into()))?,
             answer: move |done| answer(done).and_then(write_down),
         };
-        let kept = |bytes: &[u8], replayed| Once::kept(bytes, replayed).map_err(Unwritten::Failed);
+        let kept = |bytes: &[u8], replayed| Replayable::kept(bytes, replayed).map_err(WriteError::Failed);
         match self.store().write(once).await {
             Ok(bytes) => kept(&bytes, false),
-            Err(NotNow::Before(bytes)) => kept(&bytes, true),
-            Err(NotNow::AnotherRequest) => Err(Unwritten::Failed(Error::IdempotencyKeyReused)),
-            Err(NotNow::Refused(refusal)) => Err(Unwritten::Refused(refusal)),
-            Err(NotNow::Unanswerable(error)) => Err(Unwritten::Failed(error)),
+            Err(KeyedRefusal::Before(bytes)) => kept(&bytes, true),
+            Err(KeyedRefusal::AnotherRequest) => Err(WriteError::Failed(Error::IdempotencyKeyReused)),
+            Err(KeyedRefusal::Refused(refusal)) => Err(WriteError::Refused(refusal)),
+            Err(KeyedRefusal::Unanswerable(error)) => Err(WriteError::Failed(error)),
         }
     }
 
@@ -205,14 +205,14 @@ impl<'a> Caller<'a> {
         job: &Job,
         change: C,
         answer: impl Fn(C::Done) -> Result<A, Error> + Send + Sync + 'static,
-    ) -> Result<Once<A>, Unwritten<C::Refusal>> {
+    ) -> Result<Replayable<A>, WriteError<C::Refusal>> {
         if self.idempotency_key.is_some() {
             return self.write(change, answer).await;
         }
-        let done = self.store().write(change).await.map_err(Unwritten::Refused)?;
+        let done = self.store().write(change).await.map_err(WriteError::Refused)?;
         let answer = job.run(move || answer(done)).await;
         let answer = answer.map_err(Error::from).and_then(|answer| answer);
-        answer.map(Once::Now).map_err(Unwritten::Failed)
+        answer.map(Replayable::Now).map_err(WriteError::Failed)
     }
 
     /// Makes an answer of so many rules: of a few at once, of many in the pool for expensive work.
@@ -262,19 +262,19 @@ impl<'a> Caller<'a> {
         change: C,
         force: bool,
         answer: impl Fn(C::Done) -> Result<A, Error> + Clone + Send + Sync + 'static,
-    ) -> Result<Once<A>, Unwritten<PolicyRefusal>> {
+    ) -> Result<Replayable<A>, WriteError<PolicyRefusal>> {
         let mut who = self.who.clone();
         for _ in 0..ATTEMPTS {
             let guarded = self.guarded(&who, &change, force).await;
-            let guarded = guarded.map_err(|error| Unwritten::Refused(error.into()))?;
+            let guarded = guarded.map_err(|error| WriteError::Refused(error.into()))?;
             match self.write(guarded, answer.clone()).await {
-                Err(Unwritten::Refused(PolicyRefusal::Overtaken)) => {}
+                Err(WriteError::Refused(PolicyRefusal::Overtaken)) => {}
                 outcome => return outcome,
             }
             let again = self.with_policies_of_now(who).await;
-            who = again.map_err(|error| Unwritten::Refused(error.into()))?;
+            who = again.map_err(|error| WriteError::Refused(error.into()))?;
         }
-        Err(Unwritten::Refused(PolicyRefusal::Overtaken))
+        Err(WriteError::Refused(PolicyRefusal::Overtaken))
     }
 
     /// Carries out a change of policies whose answer is not kept, unless it would lock everybody out and is not forced.
@@ -323,8 +323,8 @@ impl<'a> Caller<'a> {
     /// # Errors
     ///
     /// Where policy says no.
-    pub async fn may(&self, action: Action, on: On) -> Result<Permit, Refusal> {
-        self.may_with(action, on, Circumstances::default).await
+    pub async fn may(&self, action: Action, on: Target) -> Result<Permit, Refusal> {
+        self.may_with(action, on, PolicyContext::default).await
     }
 
     /// Asks policy, in circumstances. A no is taken down in the decision log.
@@ -335,8 +335,8 @@ impl<'a> Caller<'a> {
     pub async fn may_with(
         &self,
         action: Action,
-        on: On,
-        circumstances: impl FnOnce() -> Circumstances,
+        on: Target,
+        circumstances: impl FnOnce() -> PolicyContext,
     ) -> Result<Permit, Refusal> {
         let outcome = self.who.may_with(self.store(), action, on, circumstances).await;
         if let Err(Refusal::Forbidden(forbidden)) = &outcome {
@@ -360,8 +360,8 @@ impl<'a> Caller<'a> {
     pub async fn could(
         &self,
         action: Action,
-        on: On,
-        circumstances: impl FnOnce() -> Circumstances,
+        on: Target,
+        circumstances: impl FnOnce() -> PolicyContext,
     ) -> Result<bool, StoreError> {
         self.who.could(self.store(), action, on, circumstances).await
     }
@@ -477,14 +477,15 @@ fn bearer(request: &Request) -> Result<Option<&str>, Error> {
 }
 
 fn tenant(request: &Request) -> Result<TenantId, Error> {
-    let value = header(request, TENANT).map_err(|reason| Error::field(In::Header, TENANT, reason))?;
-    let value = value.ok_or_else(|| Error::field(In::Header, TENANT, "is missing; send the id of the tenant"))?;
+    let value = header(request, TENANT).map_err(|reason| Error::field(InputLocation::Header, TENANT, reason))?;
+    let value =
+        value.ok_or_else(|| Error::field(InputLocation::Header, TENANT, "is missing; send the id of the tenant"))?;
     value
         .parse()
-        .map_err(|reason: String| Error::field(In::Header, TENANT, reason))
+        .map_err(|reason: String| Error::field(InputLocation::Header, TENANT, reason))
 }
 
-impl<'a> ApiExtractor<'a> for Caller<'a> {
+impl<'a> ApiExtractor<'a> for ApiCaller<'a> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme, ApiExtractorType::Parameter];
     const PARAM_IS_REQUIRED: bool = true;
 

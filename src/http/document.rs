@@ -29,7 +29,7 @@ use crate::{
         tenants::api::TenantsApi,
         users::api::UsersApi,
     },
-    server::{compression::Page, pages::Tool},
+    server::{compression::StaticPage, pages::Tool},
 };
 
 const DESCRIPTION: &str = "\
@@ -79,8 +79,8 @@ pub fn service() -> OpenApiService<impl OpenApi, ()> {
 
 /// The document in its forms, made once.
 pub struct Document {
-    json: Page,
-    yaml: Page,
+    json: StaticPage,
+    yaml: StaticPage,
     swagger_ui: Tool,
     redoc: Tool,
     /// The paths, those without parameters first.
@@ -118,13 +118,13 @@ impl Document {
 
     /// As JSON.
     #[must_use]
-    pub const fn json(&self) -> &Page {
+    pub const fn json(&self) -> &StaticPage {
         &self.json
     }
 
     /// As YAML.
     #[must_use]
-    pub const fn yaml(&self) -> &Page {
+    pub const fn yaml(&self) -> &StaticPage {
         &self.yaml
     }
 

@@ -101,7 +101,7 @@ impl ToJSON for Details {
 
 /// Where in a request a fault is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum In {
+pub enum InputLocation {
     /// In the JSON of the body.
     Body,
     /// In the path.
@@ -122,7 +122,7 @@ impl From<&Mistake> for InputError {
     }
 }
 
-impl In {
+impl InputLocation {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Body => "body",
@@ -139,14 +139,14 @@ pub struct Mistake {
     /// The field, parameter or header that is wrong. Empty if the body or path as a whole is.
     pub field: String,
     /// Where it is.
-    pub within: In,
+    pub within: InputLocation,
     /// What is wrong with it, as the end of a sentence that begins with its name.
     pub reason: String,
 }
 
 impl Mistake {
     /// A mistake in a field.
-    pub fn new(within: In, field: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub fn new(within: InputLocation, field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
             field: field.into(),
             within,
@@ -157,12 +157,12 @@ impl Mistake {
     fn message(&self) -> String {
         let Self { field, within, reason } = self;
         match within {
-            In::Body if field.is_empty() => format!("The body {reason}."),
-            In::Body => format!("The field `{field}` {reason}."),
-            In::Path if field.is_empty() => format!("The path {reason}."),
-            In::Path => format!("The `{field}` in the path {reason}."),
-            In::Query => format!("The query parameter `{field}` {reason}."),
-            In::Header => format!("The header `{field}` {reason}."),
+            InputLocation::Body if field.is_empty() => format!("The body {reason}."),
+            InputLocation::Body => format!("The field `{field}` {reason}."),
+            InputLocation::Path if field.is_empty() => format!("The path {reason}."),
+            InputLocation::Path => format!("The `{field}` in the path {reason}."),
+            InputLocation::Query => format!("The query parameter `{field}` {reason}."),
+            InputLocation::Header => format!("The header `{field}` {reason}."),
         }
     }
 }
@@ -278,7 +278,7 @@ const RETRY_AFTER_SECONDS: &str = "1";
 
 impl Error {
     /// An error for a field.
-    pub fn field(within: In, field: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub fn field(within: InputLocation, field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::InvalidInput {
             first: Mistake::new(within, field, reason),
             others: Vec::new(),
@@ -906,7 +906,7 @@ impl From<TokenRefusal> for Error {
 impl From<UserRefusal> for Error {
     fn from(refusal: UserRefusal) -> Self {
         match refusal {
-            UserRefusal::Changed => Self::PreconditionFailed,
+            UserRefusal::RevisionMismatch => Self::PreconditionFailed,
             UserRefusal::NoUser(id) => Self::no_such("user", id),
             UserRefusal::EmailTaken => Self::UserAlreadyExists { id: None },
             UserRefusal::Store(error) => error.into(),
@@ -917,7 +917,7 @@ impl From<UserRefusal> for Error {
 impl From<IdentityProviderRefusal> for Error {
     fn from(refusal: IdentityProviderRefusal) -> Self {
         match refusal {
-            IdentityProviderRefusal::Changed => Self::PreconditionFailed,
+            IdentityProviderRefusal::RevisionMismatch => Self::PreconditionFailed,
             IdentityProviderRefusal::NameTaken => Self::IdentityProviderAlreadyExists {
                 field: "name",
                 id: None,
@@ -927,7 +927,7 @@ impl From<IdentityProviderRefusal> for Error {
                 field: "config.issuer",
                 id: None,
             },
-            IdentityProviderRefusal::Config((field, reason)) => Self::field(In::Body, field, reason),
+            IdentityProviderRefusal::Config((field, reason)) => Self::field(InputLocation::Body, field, reason),
             IdentityProviderRefusal::InUse { id, linked } => Self::IdentityProviderInUse { id, linked },
             IdentityProviderRefusal::Store(error) => error.into(),
         }
@@ -937,7 +937,7 @@ impl From<IdentityProviderRefusal> for Error {
 impl From<TenantRefusal> for Error {
     fn from(refusal: TenantRefusal) -> Self {
         match refusal {
-            TenantRefusal::Changed => Self::PreconditionFailed,
+            TenantRefusal::RevisionMismatch => Self::PreconditionFailed,
             TenantRefusal::NoTenant(id) => Self::no_such("tenant", id),
             TenantRefusal::SlugTaken | TenantRefusal::MasterTaken => Self::TenantAlreadyExists,
             TenantRefusal::Store(error) => error.into(),
@@ -970,12 +970,12 @@ impl From<PolicyRefusal> for Error {
             },
             PolicyRefusal::NoRule(id) => Self::no_such("policy_rule", id),
             PolicyRefusal::TooManyRules(excess) => Self::TooManyRules(excess),
-            PolicyRefusal::Changed => Self::PreconditionFailed,
+            PolicyRefusal::RevisionMismatch => Self::PreconditionFailed,
             PolicyRefusal::LocksOut(locked_out) => Self::PoliciesLocked(locked_out),
             PolicyRefusal::Overtaken => Self::Unavailable {
                 reason: "the policies of the tenant are being changed all the time".into(),
             },
-            PolicyRefusal::NotAnOrder { reason } => Self::field(In::Body, "ids", reason),
+            PolicyRefusal::NotAnOrder { reason } => Self::field(InputLocation::Body, "ids", reason),
             PolicyRefusal::Store(error) => error.into(),
         }
     }

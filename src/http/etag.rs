@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::{
     App,
-    error::{Error, In},
+    error::{Error, InputLocation},
 };
 use crate::store::revision::{Expectation, Expected, Revision, TagKey};
 
@@ -106,7 +106,7 @@ impl IfMatch {
         let tags: Option<Vec<String>> = text.split(',').map(|one| tag(one.trim())).collect();
         let malformed = || {
             Error::field(
-                In::Header,
+                InputLocation::Header,
                 "If-Match",
                 "must be an ETag as it was sent, with its quotation marks, or *",
             )
@@ -173,9 +173,13 @@ impl<'a> ApiExtractor<'a> for IfMatch {
     ) -> poem::Result<Self> {
         let mut all = Vec::new();
         for value in request.headers().get_all("If-Match") {
-            let text = value
-                .to_str()
-                .map_err(|_| Error::field(In::Header, "If-Match", "has characters other than visible ASCII"))?;
+            let text = value.to_str().map_err(|_| {
+                Error::field(
+                    InputLocation::Header,
+                    "If-Match",
+                    "has characters other than visible ASCII",
+                )
+            })?;
             all.push(text);
         }
         Ok(Self {

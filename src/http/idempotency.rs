@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     body::JSON,
-    error::{Error, ErrorBody, In},
+    error::{Error, ErrorBody, InputLocation},
     kept_answers::Hash,
 };
 
@@ -76,7 +76,7 @@ impl<'a> IdempotencyKey<'a> {
         if !Reading::concerns(request) {
             return Ok(None);
         }
-        let wrong = |reason: String| Error::field(In::Header, IDEMPOTENCY_KEY, reason);
+        let wrong = |reason: String| Error::field(InputLocation::Header, IDEMPOTENCY_KEY, reason);
         let mut values = request.headers().get_all(IDEMPOTENCY_KEY).iter();
         let key = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
         if values.next().is_some() {
@@ -110,14 +110,14 @@ impl<'a> IdempotencyKey<'a> {
 }
 
 /// The answer to a request that, with an `Idempotency-Key`, is carried out once.
-pub enum Once<A> {
+pub enum Replayable<A> {
     /// It was carried out now.
     Now(A),
     /// The same, as it was written down; now or before.
     Kept(Response),
 }
 
-impl<A> Once<A> {
+impl<A> Replayable<A> {
     /// An answer that was written down.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ pub fn write_down(answer: impl IntoResponse) -> Result<Vec<u8>, Error> {
     Ok(written)
 }
 
-impl<A: IntoResponse> IntoResponse for Once<A> {
+impl<A: IntoResponse> IntoResponse for Replayable<A> {
     fn into_response(self) -> Response {
         match self {
             Self::Now(answer) => answer.into_response(),
@@ -188,7 +188,7 @@ impl<A: IntoResponse> IntoResponse for Once<A> {
     }
 }
 
-impl<A: ApiResponse> ApiResponse for Once<A> {
+impl<A: ApiResponse> ApiResponse for Replayable<A> {
     fn meta() -> MetaResponses {
         let mut meta = A::meta();
         for response in &mut meta.responses {
@@ -227,18 +227,18 @@ impl<A: ApiResponse> ApiResponse for Once<A> {
 }
 
 /// Why a change was not made, or not answered.
-pub enum Unwritten<R> {
+pub enum WriteError<R> {
     /// The change was refused.
     Refused(R),
     /// Anything else.
     Failed(Error),
 }
 
-impl<R: Into<Error>> From<Unwritten<R>> for Error {
-    fn from(unwritten: Unwritten<R>) -> Self {
+impl<R: Into<Error>> From<WriteError<R>> for Error {
+    fn from(unwritten: WriteError<R>) -> Self {
         match unwritten {
-            Unwritten::Refused(refusal) => refusal.into(),
-            Unwritten::Failed(error) => error,
+            WriteError::Refused(refusal) => refusal.into(),
+            WriteError::Failed(error) => error,
         }
     }
 }

@@ -176,7 +176,7 @@ fn cannot_seal(_: Unspecified) -> StoreError {
 }
 
 /// A change that is made once.
-pub struct Once<C, A> {
+pub struct KeyedChange<C, A> {
     /// The change.
     pub change: C,
     /// By what it is known again.
@@ -186,7 +186,7 @@ pub struct Once<C, A> {
 }
 
 /// Why a change was not made now.
-pub enum NotNow<R, E> {
+pub enum KeyedRefusal<R, E> {
     /// It was made before. This was the answer.
     Before(Vec<u8>),
     /// The key was sent with another request before.
@@ -197,21 +197,21 @@ pub enum NotNow<R, E> {
     Unanswerable(E),
 }
 
-impl<R: From<StoreError>, E> From<StoreError> for NotNow<R, E> {
+impl<R: From<StoreError>, E> From<StoreError> for KeyedRefusal<R, E> {
     fn from(error: StoreError) -> Self {
         Self::Refused(error.into())
     }
 }
 
 #[async_trait]
-impl<C, A, E> Change for Once<C, A>
+impl<C, A, E> Change for KeyedChange<C, A>
 where
     C: Change,
     A: Fn(C::Done) -> Result<Vec<u8>, E> + Send + Sync + 'static,
     E: Send + 'static,
 {
     type Done = Vec<u8>;
-    type Refusal = NotNow<C::Refusal, E>;
+    type Refusal = KeyedRefusal<C::Refusal, E>;
 
     fn tenant(&self) -> Option<TenantId> {
         self.change.tenant()
@@ -220,10 +220,10 @@ where
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Vec<u8>>, Self::Refusal> {
         if !self.request.take(tx).await? {
             let answer = self.request.open(self.request.kept(tx).await?)?;
-            return Err(answer.map_or(NotNow::AnotherRequest, NotNow::Before));
+            return Err(answer.map_or(KeyedRefusal::AnotherRequest, KeyedRefusal::Before));
         }
-        let applied = self.change.apply(tx).await.map_err(NotNow::Refused)?;
-        let applied = applied.try_map(&self.answer).map_err(NotNow::Unanswerable)?;
+        let applied = self.change.apply(tx).await.map_err(KeyedRefusal::Refused)?;
+        let applied = applied.try_map(&self.answer).map_err(KeyedRefusal::Unanswerable)?;
         self.request.keep(tx, applied.done(), self.change.about()).await?;
         Ok(applied)
     }

@@ -18,8 +18,8 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
-    error::{Error, In},
-    params::{Cursor, Limit, OptionalQuery},
+    error::{Error, InputLocation},
+    params::{Cursor, Limit, OptionalQueryParam},
 };
 use crate::types::ids::TenantId;
 
@@ -71,20 +71,20 @@ impl List {
     /// Where the cursor is not of this list.
     pub fn wanted<const DEFAULT: u32>(
         &self,
-        limit: OptionalQuery<Limit<DEFAULT>>,
-        cursor: OptionalQuery<Cursor>,
-    ) -> Result<Wanted, Error> {
+        limit: OptionalQueryParam<Limit<DEFAULT>>,
+        cursor: OptionalQueryParam<Cursor>,
+    ) -> Result<PageRequest, Error> {
         let after = match cursor.0 {
             None => None,
             Some(Cursor(text)) => Some(self.position(&text).ok_or_else(|| {
                 Error::field(
-                    In::Query,
+                    InputLocation::Query,
                     "cursor",
                     "is not a next_cursor of this list; omit it to begin at the first page",
                 )
             })?),
         };
-        Ok(Wanted {
+        Ok(PageRequest {
             after,
             limit: limit.0.map_or(DEFAULT, |Limit(limit)| limit),
         })
@@ -97,7 +97,13 @@ impl List {
     }
 
     /// A page of rows, of which one more was read than is wanted, to see whether there are more.
-    pub fn page<R, T>(&self, wanted: &Wanted, mut rows: Vec<R>, id: fn(&R) -> Uuid, show: impl Fn(R) -> T) -> Page<T>
+    pub fn page<R, T>(
+        &self,
+        wanted: &PageRequest,
+        mut rows: Vec<R>,
+        id: fn(&R) -> Uuid,
+        show: impl Fn(R) -> T,
+    ) -> Page<T>
     where
         T: Type + ParseFromJSON + ToJSON + Serialize + Send + Sync,
     {
@@ -119,13 +125,13 @@ impl List {
 }
 
 /// What of a list is wanted.
-pub struct Wanted {
+pub struct PageRequest {
     /// The id of the last row that was seen.
     pub after: Option<Uuid>,
     limit: u32,
 }
 
-impl Wanted {
+impl PageRequest {
     /// How many rows to read: one more than wanted.
     #[must_use]
     pub const fn to_read(&self) -> u64 {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     document::Document,
-    error::{Error, In, Mistake},
+    error::{Error, InputLocation, Mistake},
     page::{DEFAULT_LIMIT, MAX_LIMIT},
 };
 use crate::types::{
@@ -96,9 +96,9 @@ impl Parameter for Timestamp {
 }
 
 /// A part of the path.
-pub struct Path<T>(pub T);
+pub struct PathParam<T>(pub T);
 
-impl<'a, T: PathParameter> ApiExtractor<'a> for Path<T> {
+impl<'a, T: PathParameter> ApiExtractor<'a> for PathParam<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
     const PARAM_IS_REQUIRED: bool = true;
 
@@ -125,15 +125,15 @@ impl<'a, T: PathParameter> ApiExtractor<'a> for Path<T> {
         let text = request.raw_path_param(options.name).unwrap_or_default();
         Ok(T::parse(text)
             .map(Self)
-            .map_err(|reason| Error::field(In::Path, T::NAME, reason))?)
+            .map_err(|reason| Error::field(InputLocation::Path, T::NAME, reason))?)
     }
 }
 
 /// A parameter of the query that must be there.
-pub struct Query<T>(pub T);
+pub struct QueryParam<T>(pub T);
 
 /// A parameter of the query that may be there.
-pub struct OptionalQuery<T>(pub Option<T>);
+pub struct OptionalQueryParam<T>(pub Option<T>);
 
 /// Mistakes in a query that are listed: enough for every query that a person would write.
 const MAX_LISTED: usize = 20;
@@ -163,7 +163,11 @@ pub fn check_query(request: &Request) -> Result<(), Error> {
             seen.push(name);
             continue;
         };
-        let mistake = Mistake::new(In::Query, name.chars().take(MAX_NAME_SHOWN).collect::<String>(), reason);
+        let mistake = Mistake::new(
+            InputLocation::Query,
+            name.chars().take(MAX_NAME_SHOWN).collect::<String>(),
+            reason,
+        );
         if mistakes.len() < MAX_LISTED && !mistakes.contains(&mistake) {
             mistakes.push(mistake);
         }
@@ -196,7 +200,11 @@ fn value<'a>(request: &'a Request, name: &'static str) -> Result<Option<Cow<'a, 
     // `form_urlencoded` puts U+FFFD in the place of what is no UTF-8: another value than the one that was sent.
     match percent_decode_str(pair).decode_utf8() {
         Ok(_) => Ok(Some(value)),
-        Err(_) => Err(Error::field(In::Query, name, "is not UTF-8 after percent-decoding")),
+        Err(_) => Err(Error::field(
+            InputLocation::Query,
+            name,
+            "is not UTF-8 after percent-decoding",
+        )),
     }
 }
 
@@ -205,11 +213,11 @@ fn parsed<T: Parameter>(request: &Request, name: &'static str) -> Result<Option<
         None => Ok(None),
         Some(text) => T::parse(&text)
             .map(Some)
-            .map_err(|reason| Error::field(In::Query, name, reason)),
+            .map_err(|reason| Error::field(InputLocation::Query, name, reason)),
     }
 }
 
-impl<'a, T: Parameter> ApiExtractor<'a> for Query<T> {
+impl<'a, T: Parameter> ApiExtractor<'a> for QueryParam<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
     const PARAM_IS_REQUIRED: bool = true;
 
@@ -236,11 +244,11 @@ impl<'a, T: Parameter> ApiExtractor<'a> for Query<T> {
         let value = parsed(request, options.name)?;
         Ok(value
             .map(Self)
-            .ok_or_else(|| Error::field(In::Query, options.name, "is missing"))?)
+            .ok_or_else(|| Error::field(InputLocation::Query, options.name, "is missing"))?)
     }
 }
 
-impl<'a, T: Parameter> ApiExtractor<'a> for OptionalQuery<T> {
+impl<'a, T: Parameter> ApiExtractor<'a> for OptionalQueryParam<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
 
     type ParamType = T;

@@ -78,7 +78,7 @@ pub struct Who<'a> {
 /// What a principal can do, action by action, as far as that has been found out. With thousands of rules it takes long, so
 /// that it is found out piece by piece.
 pub struct Capabilities {
-    known: Known,
+    known: KnownFacts,
     found: Vec<Capability>,
 }
 
@@ -87,7 +87,7 @@ impl Capabilities {
     #[must_use]
     pub fn new(who: Who<'_>) -> Self {
         Self {
-            known: Known {
+            known: KnownFacts {
                 principal: who.principal.clone(),
                 tenant: who.tenant.clone(),
                 // Only an entity that is there twice can fail; without entities nothing is permitted.
@@ -134,7 +134,7 @@ enum When {
 }
 
 /// What is known before anything is asked for.
-struct Known {
+struct KnownFacts {
     principal: EntityUid,
     tenant: EntityUid,
     entities: Entities,
@@ -142,7 +142,7 @@ struct Known {
     rules: HashMap<(PolicyId, bool), Applies>,
 }
 
-impl Known {
+impl KnownFacts {
     /// Finds out whether each rule for an action applies, as long as there is time. Whether there was.
     fn ask_all(&mut self, rules: &RuleSet, action: Action, until: Instant) -> bool {
         let on_tenant = resource_type(action).is_some_and(|resource| resource == TYPES.tenant);

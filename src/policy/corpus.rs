@@ -51,7 +51,7 @@ impl CorpusError {
 /// A question, and the decision that is expected.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Expected {
+struct ExpectedOutcome {
     /// What the question is about, for the person who reads that it failed.
     name: String,
     /// Who, as in `ApiKey::"sync"`.
@@ -77,7 +77,7 @@ fn no_members() -> serde_json::Value {
 
 /// What came of a question.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct CaseOutcome {
     /// The question's name.
     pub name: String,
     /// How it was decided.
@@ -116,11 +116,11 @@ const REQUESTS: &str = "requests.json";
 /// # Errors
 ///
 /// Which file cannot be read, and why: a corpus with a mistake in it has tested nothing.
-pub fn run(corpus: &Path) -> Result<Vec<Outcome>, CorpusError> {
+pub fn run(corpus: &Path) -> Result<Vec<CaseOutcome>, CorpusError> {
     let rules = rules(corpus)?;
     let entities = entities(&corpus.join("entities.json"))?;
     let file = corpus.join(REQUESTS);
-    let questions: Vec<Expected> =
+    let questions: Vec<ExpectedOutcome> =
         serde_json::from_str(&read(&file)?).map_err(|error| CorpusError::new(&file, error))?;
     if questions.is_empty() {
         return Err(CorpusError::new(&file, "there is no request in it"));
@@ -134,7 +134,7 @@ pub fn run(corpus: &Path) -> Result<Vec<Outcome>, CorpusError> {
         .collect()
 }
 
-fn ask(rules: &RuleSet, entities: &[Entity], expected: Expected) -> Result<Outcome, String> {
+fn ask(rules: &RuleSet, entities: &[Entity], expected: ExpectedOutcome) -> Result<CaseOutcome, String> {
     let entity = |member: &str, text: &str| {
         text.parse::<EntityUid>()
             .map_err(|_| format!("`{member}` must be an entity, as in User::\"ada\""))
@@ -171,7 +171,7 @@ fn ask(rules: &RuleSet, entities: &[Entity], expected: Expected) -> Result<Outco
             }
         }
     }
-    Ok(Outcome {
+    Ok(CaseOutcome {
         name: expected.name,
         decision,
         unexpected,

@@ -166,7 +166,7 @@ fn statement(random: &mut Random, conditions: &[&str]) -> String {
 }
 
 /// What is asked of the rules.
-struct Asked {
+struct PlainQuestion {
     principal: EntityUid,
     action: Action,
     resource: EntityUid,
@@ -178,7 +178,7 @@ fn uid(text: &str) -> EntityUid {
     EntityUid::from_str(text).expect("the name of an entity")
 }
 
-impl Asked {
+impl PlainQuestion {
     fn new(random: &mut Random) -> Self {
         let mut entities = Vec::new();
         let principal = uid(random.of::<&str>(&PRINCIPALS));
@@ -247,7 +247,7 @@ struct Plain {
 
 /// What is compared of an answer.
 #[derive(Debug, PartialEq)]
-struct Outcome {
+struct PlainOutcome {
     verdict: Verdict,
     rules: Vec<String>,
     policies: Vec<TenantPolicyId>,
@@ -262,13 +262,13 @@ fn sorted<T: Ord>(some: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 /// Section 4 of the contract, word by word: each level on its own from the highest down, each rule of it alone.
-fn plainly(levels: &[Vec<&Plain>], asked: &Asked) -> Outcome {
+fn plainly(levels: &[Vec<&Plain>], asked: &PlainQuestion) -> PlainOutcome {
     let (action, entity) = action_entity(asked.action);
     let entities = asked.entities.iter().chain([entity]).cloned();
     let entities = Entities::from_entities(entities, None).expect("no entity is named twice");
     let (principal, resource) = (asked.principal.clone(), asked.resource.clone());
     let request = Request::new(principal, action.clone(), resource, asked.context(), None).expect("a request");
-    let none = |verdict| Outcome {
+    let none = |verdict| PlainOutcome {
         verdict,
         rules: Vec::new(),
         policies: Vec::new(),
@@ -289,7 +289,7 @@ fn plainly(levels: &[Vec<&Plain>], asked: &Asked) -> Outcome {
         let forbidden = applying.iter().any(|rule| rule.statement.effect() == Effect::Forbid);
         applying.retain(|rule| (rule.statement.effect() == Effect::Forbid) == forbidden);
         if !applying.is_empty() {
-            return Outcome {
+            return PlainOutcome {
                 verdict: if forbidden {
                     Verdict::Forbidden
                 } else {
@@ -304,9 +304,9 @@ fn plainly(levels: &[Vec<&Plain>], asked: &Asked) -> Outcome {
     none(Verdict::NotPermitted)
 }
 
-fn decided(rules: &RuleSet, asked: &Asked) -> Outcome {
+fn decided(rules: &RuleSet, asked: &PlainQuestion) -> PlainOutcome {
     let decision = decide(rules, asked.query());
-    Outcome {
+    PlainOutcome {
         verdict: decision.verdict,
         rules: decision.rules,
         policies: decision.policy_ids,
@@ -328,14 +328,14 @@ fn builtin(level: &str) -> Vec<Plain> {
 
 /// How often each outcome came up: a property that only ever sees one of them shows little.
 #[derive(Default, Debug)]
-struct Seen {
+struct ObservedFacts {
     permitted: usize,
     forbidden: usize,
     not_permitted: usize,
     errors: usize,
 }
 
-impl Seen {
+impl ObservedFacts {
     fn count(&mut self, verdict: Verdict) {
         *match verdict {
             Verdict::Permitted => &mut self.permitted,
@@ -354,7 +354,7 @@ fn policies_decide_level_by_level_as_each_rule_does_alone() {
     const REQUESTS: usize = 20;
     let (mut random, from) = Random::seeded();
     let (guard, scopes) = (builtin("guard"), builtin("scopes"));
-    let mut seen = Seen::default();
+    let mut seen = ObservedFacts::default();
     // Parsing is what takes time: tenants choose from these.
     let texts: Vec<CheckedRule> = std::iter::repeat_with(|| statement(&mut random, &SOUND))
         .filter_map(|text| check_rule(&text).ok())
@@ -421,7 +421,7 @@ fn policies_decide_level_by_level_as_each_rule_does_alone() {
         }
         levels.push(scopes.iter().collect());
         for _ in 0..REQUESTS {
-            let asked = Asked::new(&mut random);
+            let asked = PlainQuestion::new(&mut random);
             let expected = plainly(&levels, &asked);
             seen.count(expected.verdict);
             assert_eq!(
@@ -458,7 +458,7 @@ fn a_sliced_decision_is_the_one_that_all_rules_make_together() {
         .filter_map(|text| Policy::parse(None, text).ok())
         .take(1_000)
         .collect();
-    let mut seen = Seen::default();
+    let mut seen = ObservedFacts::default();
     for tenant in 0..TENANTS {
         let rules: Vec<Rule> = (0..=random.below(RULES))
             .map(|_| {
@@ -474,7 +474,7 @@ fn a_sliced_decision_is_the_one_that_all_rules_make_together() {
         };
         let sliced = RuleSet::new(&[level]).expect("their ids are their own");
         for _ in 0..REQUESTS {
-            let asked = Asked::new(&mut random);
+            let asked = PlainQuestion::new(&mut random);
             // Of the built-in rules that have conditions this knows nothing.
             let conditional = [Action::CreateApiKey, Action::RotateApiKey, Action::ConfigureTokenIssuer]
                 .contains(&asked.action)

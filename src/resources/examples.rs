@@ -10,7 +10,7 @@ use crate::{
     access::rule_limits::Excess,
     http::{
         body::MAX_BODY_BYTES,
-        error::{Error, In},
+        error::{Error, InputLocation},
     },
     policy::{DecidedAt, Decision, Verdict, rules::RuleError},
     types::{
@@ -245,7 +245,11 @@ pub fn of_error(operation: &str, status: &str) -> Option<Value> {
                 position: Some((1, 44)),
             },
         },
-        ("400", _) => Error::field(In::Header, "X-Tenant-ID", "is missing; send the id of the tenant"),
+        ("400", _) => Error::field(
+            InputLocation::Header,
+            "X-Tenant-ID",
+            "is missing; send the id of the tenant",
+        ),
         ("401", _) => Error::no_credential(),
         ("403", _) => Error::Forbidden {
             action: Action::CreateUserIdentity,

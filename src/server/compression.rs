@@ -1,6 +1,6 @@
 //! Answers in fewer bytes, for clients that take gzip (RFC 9110 §8.4.1.3).
 //!
-//! * Pages and documents do not change while the server runs: each is packed once ([`Page`]).
+//! * Pages and documents do not change while the server runs: each is packed once ([`StaticPage`]).
 //! * Of the other answers only those to readers, and only those without an `ETag`: the tag names the bytes of an answer
 //!   (RFC 9110 §8.8.3.3), and one that was weakened because of its coding could not be sent back as `If-Match`. What has a
 //!   tag is small. What holds a key is never packed: its length would say something about it.
@@ -24,12 +24,12 @@ const WORTH_IT: usize = 1024;
 const LONG: usize = 64 * 1024;
 
 /// Something that stays as it is.
-pub struct Page {
+pub struct StaticPage {
     plain: String,
     packed: OnceLock<Option<Vec<u8>>>,
 }
 
-impl From<String> for Page {
+impl From<String> for StaticPage {
     fn from(plain: String) -> Self {
         Self {
             plain,
@@ -38,7 +38,7 @@ impl From<String> for Page {
     }
 }
 
-impl Page {
+impl StaticPage {
     /// As it is.
     #[must_use]
     pub fn plain(&self) -> &str {

@@ -40,18 +40,18 @@ use crate::{
         provider_config,
         tenants::Tenants,
         tokens::{Tokens, jwks_client::JwksClient},
-        workers::Pool,
+        workers::Workers,
     },
     http::{
         self, App,
         document::Document,
-        error::{Error, In},
+        error::{Error, InputLocation},
         etag,
         idempotency::Reading,
         kept_answers,
     },
     resources::identity_providers,
-    store::{Coalesced, DatabaseUrl, Store, StoreError, revision::TagKey, root_key::Source},
+    store::{Coalesced, DatabaseUrl, Store, StoreError, revision::TagKey, root_key::RootKeySource},
     types::request_id::{REQUEST_ID, RequestId},
 };
 
@@ -75,8 +75,12 @@ impl Server {
     /// # Errors
     ///
     /// Where the store cannot be opened, with its root key.
-    pub async fn open(url: &DatabaseUrl, root_key: &Source, jwks_allow_private: bool) -> Result<Self, StoreError> {
-        let tenants = Tenants::new(Pool::start());
+    pub async fn open(
+        url: &DatabaseUrl,
+        root_key: &RootKeySource,
+        jwks_allow_private: bool,
+    ) -> Result<Self, StoreError> {
+        let tenants = Tenants::new(Workers::start());
         let store = Store::open(url, root_key, tenants.on_new_version()).await?;
         match provider_config::seal_rows(&store).await {
             // It accepts no changes yet. A server whose clock is right seals them when it starts.
@@ -340,7 +344,7 @@ impl<E> Surrounded<E> {
                 allowed: self.document.methods(path),
             }
         } else if error.is::<ParsePathError>() {
-            Error::field(In::Path, "", "is not UTF-8 after percent-decoding")
+            Error::field(InputLocation::Path, "", "is not UTF-8 after percent-decoding")
         } else {
             Error::Internal {
                 reason: error.to_string(),

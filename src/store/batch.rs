@@ -42,7 +42,7 @@ const BATCH_TIME: Duration = Duration::from_millis(8);
 pub type Turn = Option<TenantId>;
 
 /// A change of any kind that waits in the queue.
-pub trait Job: Send + Sync {
+pub trait QueuedChange: Send + Sync {
     fn turn(&self) -> Turn;
     fn kind(&self) -> TypeId;
     /// For how long it has been waiting.
@@ -57,7 +57,7 @@ pub trait Job: Send + Sync {
 #[async_trait]
 pub trait Group: Send {
     fn kind(&self) -> TypeId;
-    fn take(&mut self, job: Box<dyn Job>);
+    fn take(&mut self, job: Box<dyn QueuedChange>);
     /// Forgets all outcomes.
     fn reset(&mut self);
     async fn apply_together(&mut self, tx: &Tx<'_>) -> Result<(), StoreError>;
@@ -69,9 +69,9 @@ pub trait Group: Send {
         way: Way,
     ) -> Result<Applying, StoreError>;
     fn is_decided(&self, at: usize) -> bool;
-    fn written<'a>(&'a self, written: &mut Written<'a>);
+    fn written<'a>(&'a self, written: &mut BatchRecords<'a>);
     /// Answers the changes that have an outcome, and gives back the others, each at its place.
-    fn answer(self: Box<Self>) -> Vec<Option<Box<dyn Job>>>;
+    fn answer(self: Box<Self>) -> Vec<Option<Box<dyn QueuedChange>>>;
     fn refuse(self: Box<Self>, cause: &StoreError);
 }
 
@@ -111,7 +111,7 @@ pub enum Way {
 
 /// What the changes of a batch leave behind beside their rows.
 #[derive(Default)]
-pub struct Written<'a> {
+pub struct BatchRecords<'a> {
     records: Vec<&'a Record>,
     new_versions_of: Vec<TenantId>,
 }
@@ -144,11 +144,11 @@ impl Costs {
 pub struct Batch {
     groups: Vec<Box<dyn Group>>,
     /// Every change, in the order of turns.
-    places: Vec<Place>,
+    places: Vec<BatchPlace>,
 }
 
 /// Where a change is.
-struct Place {
+struct BatchPlace {
     turn: Turn,
     group: usize,
     at: usize,
@@ -166,15 +166,16 @@ pub struct Committed {
 #[derive(Default)]
 pub struct Left {
     /// For which there was no time.
-    pub undone: Vec<(Turn, Box<dyn Job>)>,
+    pub undone: Vec<(Turn, Box<dyn QueuedChange>)>,
     /// Of tenants whose rows are locked.
-    pub locked: Vec<(Turn, Box<dyn Job>)>,
+    pub locked: Vec<(Turn, Box<dyn QueuedChange>)>,
 }
 
 impl Committed {
     /// Answers what was done.
     pub fn answer(self) -> Left {
-        let mut jobs: Vec<Vec<Option<Box<dyn Job>>>> = self.batch.groups.into_iter().map(Group::answer).collect();
+        let mut jobs: Vec<Vec<Option<Box<dyn QueuedChange>>>> =
+            self.batch.groups.into_iter().map(Group::answer).collect();
         let mut left = Left::default();
         for place in self.batch.places {
             let job = jobs.get_mut(place.group).and_then(|jobs| jobs.get_mut(place.at));
@@ -193,7 +194,7 @@ impl Committed {
 
 impl Batch {
     /// Sorts changes by their kind; within a kind their order stays.
-    pub fn new(jobs: impl IntoIterator<Item = Box<dyn Job>>) -> Self {
+    pub fn new(jobs: impl IntoIterator<Item = Box<dyn QueuedChange>>) -> Self {
         let mut batch = Self {
             groups: Vec::new(),
             places: Vec::new(),
@@ -210,7 +211,7 @@ impl Batch {
                 batch.groups.push(job.group());
                 sizes.push(1);
             }
-            batch.places.push(Place {
+            batch.places.push(BatchPlace {
                 turn,
                 group,
                 at: sizes.get(group).map_or(0, |size| size - 1),
@@ -328,8 +329,8 @@ impl Batch {
         Ok(versions)
     }
 
-    fn written(&self) -> Written<'_> {
-        let mut written = Written::default();
+    fn written(&self) -> BatchRecords<'_> {
+        let mut written = BatchRecords::default();
         for group in &self.groups {
             group.written(&mut written);
         }
@@ -361,14 +362,14 @@ async fn new_versions(tx: &Tx<'_>, mut tenants: Vec<TenantId>) -> Result<Vec<(Te
 }
 
 /// A change with the caller that waits for its outcome.
-pub struct Waiting<C: Change> {
+pub struct WaitingChange<C: Change> {
     pub change: C,
-    pub reply: oneshot::Sender<Answer<C>>,
+    pub reply: oneshot::Sender<ChangeAnswer<C>>,
     pub since: Instant,
 }
 
 /// What the caller is told.
-pub struct Answer<C: Change> {
+pub struct ChangeAnswer<C: Change> {
     pub outcome: Result<C::Done, C::Refusal>,
     /// Time in the queue.
     pub queued: Duration,
@@ -376,10 +377,10 @@ pub struct Answer<C: Change> {
     pub stored: Duration,
 }
 
-impl<C: Change> Waiting<C> {
+impl<C: Change> WaitingChange<C> {
     fn answer(self, begun: Instant, outcome: Result<C::Done, C::Refusal>) {
         // A caller that has gone does not undo the change.
-        let _ = self.reply.send(Answer {
+        let _ = self.reply.send(ChangeAnswer {
             outcome,
             queued: begun.duration_since(self.since),
             stored: begun.elapsed(),
@@ -387,7 +388,7 @@ impl<C: Change> Waiting<C> {
     }
 }
 
-impl<C: Change> Job for Waiting<C> {
+impl<C: Change> QueuedChange for WaitingChange<C> {
     fn turn(&self) -> Turn {
         self.change.tenant()
     }
@@ -421,7 +422,7 @@ impl<C: Change> Job for Waiting<C> {
 
 struct Changes<C: Change> {
     begun: Instant,
-    waiting: Vec<Waiting<C>>,
+    waiting: Vec<WaitingChange<C>>,
     /// One for each that waits, from the first statement on.
     outcomes: Vec<Option<Outcome<C>>>,
 }
@@ -432,7 +433,7 @@ impl<C: Change> Group for Changes<C> {
         TypeId::of::<C>()
     }
 
-    fn take(&mut self, job: Box<dyn Job>) {
+    fn take(&mut self, job: Box<dyn QueuedChange>) {
         job.join(self);
     }
 
@@ -485,14 +486,14 @@ impl<C: Change> Group for Changes<C> {
         matches!(self.outcomes.get(at), Some(Some(_)))
     }
 
-    fn written<'a>(&'a self, written: &mut Written<'a>) {
+    fn written<'a>(&'a self, written: &mut BatchRecords<'a>) {
         for applied in self.outcomes.iter().flatten().flatten() {
             written.records.extend(&applied.record);
             written.new_versions_of.extend(applied.new_version_of);
         }
     }
 
-    fn answer(self: Box<Self>) -> Vec<Option<Box<dyn Job>>> {
+    fn answer(self: Box<Self>) -> Vec<Option<Box<dyn QueuedChange>>> {
         let Self {
             begun,
             waiting,
@@ -506,7 +507,7 @@ impl<C: Change> Group for Changes<C> {
                     waiting.answer(begun, outcome.map(|applied| applied.done));
                     None
                 }
-                None => Some(Box::new(waiting) as Box<dyn Job>),
+                None => Some(Box::new(waiting) as Box<dyn QueuedChange>),
             });
         answered.collect()
     }

@@ -12,12 +12,12 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     Reader, Store, StoreError,
-    turns::{self, Limits, Rejected},
+    turns::{self, QueueLimits, Rejected},
 };
 use crate::types::ids::TenantId;
 
 /// Look-ups that may wait.
-const LIMITS: Limits = Limits {
+const LIMITS: QueueLimits = QueueLimits {
     per_tenant: 1024,
     total: 4096,
 };

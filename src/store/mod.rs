@@ -45,7 +45,7 @@ use time::Time;
 use tokio::sync::Mutex;
 
 use crate::{
-    store::root_key::{RootKey, Source},
+    store::root_key::{RootKey, RootKeySource},
     types::ids::TenantId,
 };
 use traces::Traces;
@@ -87,7 +87,11 @@ impl Store {
     /// # Errors
     ///
     /// Where the database cannot be reached, or the root key is missing or another one.
-    pub async fn open(url: &DatabaseUrl, root_key: &Source, on_new_version: OnNewVersion) -> Result<Self, StoreError> {
+    pub async fn open(
+        url: &DatabaseUrl,
+        root_key: &RootKeySource,
+        on_new_version: OnNewVersion,
+    ) -> Result<Self, StoreError> {
         let writing = Pool::open(url, Purpose::Writing).await?;
         let root_key = root_key_check::establish(&writing.connections(), root_key).await?;
         let reading = Pool::open(url, Purpose::Reading).await?;

@@ -58,17 +58,17 @@ pub enum Expectation {
 
 /// That a resource is not as a change expects it: somebody else has changed it.
 #[derive(Debug)]
-pub struct Changed;
+pub struct RevisionMismatch;
 
 /// Checks that a resource is as a change expects it.
 ///
 /// # Errors
 ///
 /// Where it is not.
-pub fn check(expected: &Expected, found: &str) -> Result<(), Changed> {
+pub fn check(expected: &Expected, found: &str) -> Result<(), RevisionMismatch> {
     match expected {
-        Some(Expectation::Revision(revision)) if revision != found => Err(Changed),
-        Some(Expectation::Tags(key, tags)) if !tags.contains(&key.tag(found)) => Err(Changed),
+        Some(Expectation::Revision(revision)) if revision != found => Err(RevisionMismatch),
+        Some(Expectation::Tags(key, tags)) if !tags.contains(&key.tag(found)) => Err(RevisionMismatch),
         _ => Ok(()),
     }
 }

@@ -117,7 +117,7 @@ fn random_bytes() -> Result<[u8; KEY_BYTES], RootKeyError> {
 
 /// Where the root key comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum RootKeySource {
     /// From the environment, or made for this process.
     Given(RootKey),
     /// From a file that somebody has named, which must be there.
@@ -177,7 +177,7 @@ pub enum RootKeyError {
     Randomness,
 }
 
-impl Source {
+impl RootKeySource {
     /// The key from the environment or a named file, else that of the default file.
     ///
     /// # Errors
@@ -253,7 +253,7 @@ impl Source {
 }
 
 /// Names the source, for a person.
-impl fmt::Display for Source {
+impl fmt::Display for RootKeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Given(_) => f.write_str(VARIABLE),

@@ -5,14 +5,14 @@ use sea_orm::{DatabaseConnection, EntityTrait as _, Set, sea_query::OnConflict};
 
 use super::{
     StoreError,
-    root_key::{RootKey, RootKeyError, Source},
+    root_key::{RootKey, RootKeyError, RootKeySource},
 };
 
 /// The id of the only row.
 const ROW: i32 = 1;
 
 /// The root key of a database: the one that it was first used with. A database that has had none gets one.
-pub async fn establish(db: &DatabaseConnection, source: &Source) -> Result<RootKey, StoreError> {
+pub async fn establish(db: &DatabaseConnection, source: &RootKeySource) -> Result<RootKey, StoreError> {
     let known = read(db).await?;
     let key = match source.find()? {
         Some(key) => key,

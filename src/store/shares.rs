@@ -30,10 +30,10 @@ pub struct Shares {
     /// Queries of one tenant that may run at the same time.
     each: usize,
     /// Only tenants that have a query running or waiting are in it.
-    tenants: Mutex<HashMap<TenantId, Arc<Tenant>>>,
+    tenants: Mutex<HashMap<TenantId, Arc<TenantShare>>>,
 }
 
-struct Tenant {
+struct TenantShare {
     running: Arc<Semaphore>,
     /// Queries that run or wait.
     present: AtomicUsize,
@@ -59,7 +59,7 @@ impl Shares {
         })
     }
 
-    fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, Arc<Tenant>>> {
+    fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, Arc<TenantShare>>> {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -79,7 +79,7 @@ pub struct Share {
 struct Present {
     shares: Arc<Shares>,
     tenant: TenantId,
-    of: Arc<Tenant>,
+    of: Arc<TenantShare>,
 }
 
 impl Present {
@@ -87,7 +87,7 @@ impl Present {
     fn new(shares: &Arc<Shares>, tenant: TenantId) -> Option<Self> {
         let mut tenants = shares.tenants();
         let of = tenants.entry(tenant).or_insert_with(|| {
-            Arc::new(Tenant {
+            Arc::new(TenantShare {
                 running: Arc::new(Semaphore::new(shares.each)),
                 present: AtomicUsize::new(0),
             })

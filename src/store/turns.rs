@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 /// How many items may wait.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct QueueLimits {
     /// Items of one tenant.
     pub per_tenant: usize,
     /// Items of all tenants together.
@@ -42,10 +42,10 @@ pub enum Rejected {
 
 /// A new queue: `K` says whose an item is.
 #[must_use]
-pub fn queue<K: Clone + Eq + Hash, T>(limits: Limits) -> (Sender<K, T>, Receiver<K, T>) {
-    let shared = Arc::new(Shared {
+pub fn queue<K: Clone + Eq + Hash, T>(limits: QueueLimits) -> (Sender<K, T>, Receiver<K, T>) {
+    let shared = Arc::new(SharedQueue {
         limits,
-        lines: Mutex::new(Lines {
+        lines: Mutex::new(TenantLines {
             waiting: HashMap::new(),
             turns: VecDeque::new(),
             len: 0,
@@ -60,15 +60,15 @@ pub fn queue<K: Clone + Eq + Hash, T>(limits: Limits) -> (Sender<K, T>, Receiver
     (Sender { shared }, receiver)
 }
 
-struct Shared<K, T> {
-    limits: Limits,
-    lines: Mutex<Lines<K, T>>,
+struct SharedQueue<K, T> {
+    limits: QueueLimits,
+    lines: Mutex<TenantLines<K, T>>,
     /// Told when an item arrives, and when none can arrive any more.
     changed: Notify,
     senders: AtomicUsize,
 }
 
-struct Lines<K, T> {
+struct TenantLines<K, T> {
     /// The items of each tenant that has any, oldest first.
     waiting: HashMap<K, VecDeque<T>>,
     /// The same tenants, the one whose turn is next first.
@@ -78,16 +78,16 @@ struct Lines<K, T> {
     closed: bool,
 }
 
-impl<K, T> Shared<K, T> {
+impl<K, T> SharedQueue<K, T> {
     /// Nothing that holds the lock can panic half-way, so that a poisoned one is sound.
-    fn lines(&self) -> MutexGuard<'_, Lines<K, T>> {
+    fn lines(&self) -> MutexGuard<'_, TenantLines<K, T>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The end that queues items.
 pub struct Sender<K, T> {
-    shared: Arc<Shared<K, T>>,
+    shared: Arc<SharedQueue<K, T>>,
 }
 
 impl<K: Clone + Eq + Hash, T> Sender<K, T> {
@@ -140,7 +140,7 @@ impl<K, T> Drop for Sender<K, T> {
 
 /// The end that takes items. There is one.
 pub struct Receiver<K, T> {
-    shared: Arc<Shared<K, T>>,
+    shared: Arc<SharedQueue<K, T>>,
 }
 
 impl<K: Clone + Eq + Hash, T> Receiver<K, T> {
@@ -210,7 +210,7 @@ impl<K, T> Drop for Receiver<K, T> {
     }
 }
 
-impl<K: Clone + Eq + Hash, T> Lines<K, T> {
+impl<K: Clone + Eq + Hash, T> TenantLines<K, T> {
     fn take(&mut self, into: &mut Vec<T>, most: usize) -> usize {
         let mut taken = 0;
         while taken < most
@@ -238,7 +238,7 @@ impl<K: Clone + Eq + Hash, T> Lines<K, T> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: QueueLimits = QueueLimits {
         per_tenant: 3,
         total: 5,
     };

@@ -32,14 +32,14 @@ use tokio::{
 
 use super::{
     Change, OnNewVersion, StoreError,
-    batch::{Batch, Committed, Costs, Job, Turn, Waiting, Way},
+    batch::{Batch, Committed, Costs, QueuedChange, Turn, WaitingChange, Way},
     pool::Pool,
     root_key::RootKey,
-    turns::{self, Limits, Rejected},
+    turns::{self, QueueLimits, Rejected},
 };
 
 /// Changes that may wait. At the rates that one node reaches, a full queue is a fraction of a second of work.
-const LIMITS: Limits = Limits {
+const LIMITS: QueueLimits = QueueLimits {
     per_tenant: 1024,
     total: 4096,
 };
@@ -57,7 +57,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 /// The sending end of the queue.
 #[derive(Clone)]
 pub struct Writer {
-    queue: turns::Sender<Turn, Box<dyn Job>>,
+    queue: turns::Sender<Turn, Box<dyn QueuedChange>>,
     stop: Arc<Notify>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -88,13 +88,13 @@ impl Writer {
     pub async fn write<C: Change>(&self, change: C) -> Result<C::Done, C::Refusal> {
         let (reply, answer) = oneshot::channel();
         let turn = change.tenant();
-        let job = Waiting {
+        let job = WaitingChange {
             change,
             reply,
             since: Instant::now(),
         };
         self.queue
-            .send(&turn, Box::new(job) as Box<dyn Job>)
+            .send(&turn, Box::new(job) as Box<dyn QueuedChange>)
             .map_err(|rejected| match rejected {
                 Rejected::TenantFull => StoreError::TenantOverloaded(TENANT_LIMIT),
                 Rejected::Full => StoreError::Overloaded,
@@ -130,7 +130,7 @@ fn micros(duration: Duration) -> u64 {
 struct Task {
     pool: Arc<Pool>,
     root_key: RootKey,
-    waiting: turns::Receiver<Turn, Box<dyn Job>>,
+    waiting: turns::Receiver<Turn, Box<dyn QueuedChange>>,
     /// Whether nothing comes any more, and nothing waits in the queue.
     closed: bool,
     locked: Locked,
@@ -217,7 +217,7 @@ impl Task {
         }
     }
 
-    fn put_back(&mut self, jobs: Vec<(Turn, Box<dyn Job>)>) {
+    fn put_back(&mut self, jobs: Vec<(Turn, Box<dyn QueuedChange>)>) {
         self.closed &= jobs.is_empty();
         self.waiting.put_back(jobs);
     }
@@ -240,7 +240,7 @@ struct Held {
     /// When the changes are tried again.
     at: Instant,
     pause: Duration,
-    jobs: Vec<Box<dyn Job>>,
+    jobs: Vec<Box<dyn QueuedChange>>,
 }
 
 impl Locked {
@@ -249,7 +249,7 @@ impl Locked {
     }
 
     /// Sets changes aside that came upon locked rows just now.
-    fn set_aside(&mut self, jobs: Vec<(Turn, Box<dyn Job>)>) {
+    fn set_aside(&mut self, jobs: Vec<(Turn, Box<dyn QueuedChange>)>) {
         for (turn, job) in jobs {
             if job.waited() > LOCK_PATIENCE {
                 job.refuse(&StoreError::Locked(format!(
@@ -267,7 +267,7 @@ impl Locked {
     }
 
     /// Of changes that are about to be written, keeps back those of tenants whose rows are locked.
-    fn hold(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    fn hold(&mut self, jobs: Vec<Box<dyn QueuedChange>>) -> Vec<Box<dyn QueuedChange>> {
         if self.tenants.is_empty() {
             return jobs;
         }
@@ -298,7 +298,7 @@ impl Locked {
 
     /// The changes of a tenant that are to be tried again. Until [`Locked::settle`] says how that went, the tenant counts as
     /// locked.
-    fn again(&mut self, turn: Turn) -> Vec<Box<dyn Job>> {
+    fn again(&mut self, turn: Turn) -> Vec<Box<dyn QueuedChange>> {
         let Some(held) = self.tenants.get_mut(&turn) else {
             return Vec::new();
         };
@@ -314,7 +314,7 @@ impl Locked {
     }
 
     /// Everything that was set aside.
-    fn drain(&mut self) -> Vec<Box<dyn Job>> {
+    fn drain(&mut self) -> Vec<Box<dyn QueuedChange>> {
         let all = std::mem::take(&mut self.tenants);
         all.into_values().flat_map(|held| held.jobs).collect()
     }

@@ -65,18 +65,18 @@ static LATEST: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// Where the time comes from.
 #[derive(Clone, Copy)]
-enum Source {
+enum TimeSource {
     /// From the system's clock, so many microseconds ahead of it.
     System { ahead: i64 },
     /// From the database: it was that time when it was read.
     Database { read: Instant, time: Timestamp },
 }
 
-static SOURCE: RwLock<Source> = RwLock::new(Source::System { ahead: 0 });
+static SOURCE: RwLock<TimeSource> = RwLock::new(TimeSource::System { ahead: 0 });
 /// Counts the ids of one millisecond, so that later ones are greater.
 static IDS: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
-impl Source {
+impl TimeSource {
     fn now(self) -> Timestamp {
         match self {
             Self::System { ahead } => Timestamp(system().0.saturating_add(ahead)),
@@ -105,7 +105,7 @@ pub fn latest() -> Timestamp {
 /// Whether the time comes from the database.
 #[must_use]
 pub fn is_of_database() -> bool {
-    matches!(source(), Source::Database { .. })
+    matches!(source(), TimeSource::Database { .. })
 }
 
 /// Now, by the system's own clock.
@@ -119,26 +119,26 @@ pub fn system() -> Timestamp {
 
 /// Counts on from the time of the database from now on, as it was at this moment.
 pub fn follow_database(read: Instant, time: Timestamp) {
-    set(Source::Database { read, time });
+    set(TimeSource::Database { read, time });
 }
 
 /// Goes ahead of the system's clock from now on, where that is behind this time.
 pub fn not_before(time: Timestamp) {
     let behind = time.0.saturating_sub(now().0);
-    if let Source::System { ahead } = source()
+    if let TimeSource::System { ahead } = source()
         && behind > 0
     {
-        set(Source::System {
+        set(TimeSource::System {
             ahead: ahead.saturating_add(behind),
         });
     }
 }
 
-fn source() -> Source {
+fn source() -> TimeSource {
     *SOURCE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn set(source: Source) {
+fn set(source: TimeSource) {
     /// Ids never go back. When the time itself goes back further than by a correction of what was measured, those that
     /// were made before must not hold back all that follow.
     const CORRECTION_MICROS: i64 = 1_000_000;

@@ -48,11 +48,11 @@ pub struct IssuerKeys {
 
 /// The keys of a tenant's issuers.
 struct OfTenant {
-    sets: Mutex<HashMap<Remote, Kept>>,
+    sets: Mutex<HashMap<Remote, KeptSets>>,
     fetches: Arc<Semaphore>,
 }
 
-struct Kept {
+struct KeptSets {
     set: Arc<KeptSet>,
     used: Instant,
 }
@@ -181,7 +181,7 @@ impl OfTenant {
             state: Mutex::default(),
             waiting: Semaphore::new(MAX_WAITING),
         });
-        let kept = Kept {
+        let kept = KeptSets {
             set: Arc::clone(&set),
             used: Instant::now(),
         };

@@ -10,17 +10,17 @@ use super::{CreateApiKey, NewApiKey, RevokeApiKey, RotateApiKey};
 use crate::{
     access::{
         api_keys::RawKey,
-        caller::{Circumstances, On},
+        caller::{PolicyContext, Target},
     },
     http::{
         Created, Gone, Tag, Tagged,
         body::{Answer, Body, OptionalBody},
-        caller::Caller,
-        error::{ALWAYS, E404, E409, Error, Failure, In, WITH_BODY},
+        caller::ApiCaller,
+        error::{ALWAYS, E404, E409, Error, Failure, InputLocation, WITH_BODY},
         etag::of_representation,
-        idempotency::Once,
+        idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQuery, Path},
+        params::{Cursor, Limit, OptionalQueryParam, PathParam},
     },
     resources::api_keys,
     types::{
@@ -180,10 +180,14 @@ impl ApiKeyCreate {
     /// The field that is wrong.
     pub fn check(self) -> Result<NewApiKey, Error> {
         if self.scopes.is_empty() || self.scopes.len() > 32 {
-            return Err(Error::field(In::Body, "scopes", "must have from 1 to 32 entries"));
+            return Err(Error::field(
+                InputLocation::Body,
+                "scopes",
+                "must have from 1 to 32 entries",
+            ));
         }
         if self.expires_at.is_some_and(|at| at <= clock::now()) {
-            return Err(Error::field(In::Body, "expires_at", "must be in the future"));
+            return Err(Error::field(InputLocation::Body, "expires_at", "must be in the future"));
         }
         Ok(NewApiKey {
             id: ApiKeyId::new(),
@@ -207,15 +211,15 @@ pub struct Rotation {
 }
 
 /// What a decision on a new key may look at.
-pub fn new_key(caller: &Caller<'_>, key: &NewApiKey) -> Circumstances {
-    Circumstances {
+pub fn new_key(caller: &ApiCaller<'_>, key: &NewApiKey) -> PolicyContext {
+    PolicyContext {
         named: named(caller, key.identity_provider_id),
-        ..Circumstances::of(key.context())
+        ..PolicyContext::of(key.context())
     }
 }
 
 /// The provider that a context names.
-fn named(caller: &Caller<'_>, provider: Option<IdentityProviderId>) -> Vec<Entity> {
+fn named(caller: &ApiCaller<'_>, provider: Option<IdentityProviderId>) -> Vec<Entity> {
     let provider = provider.map(|provider| caller.tenant().identity_provider_entity(provider).entity);
     provider.into_iter().collect()
 }
@@ -234,16 +238,16 @@ impl ApiKeysApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit>,
+        limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
-        cursor: OptionalQuery<Cursor>,
+        cursor: OptionalQueryParam<Cursor>,
     ) -> Result<Answer<Page<ApiKey>>, Failure<{ ALWAYS }>> {
         let tenant = caller.tenant_id();
         let list = List::new("api-keys", tenant, "");
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListApiKeys, On::Tenant).await?;
+        caller.may(Action::ListApiKeys, Target::Tenant).await?;
         let bound_to = caller.bound_to();
         let rows = api_keys::list(caller.store(), tenant, bound_to, wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |key| key.id, ApiKey::from)))
@@ -260,13 +264,15 @@ impl ApiKeysApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         body: Body<ApiKeyCreate>,
-    ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Replayable<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let caller = caller.knowing(key.identity_provider_id).await?;
         let circumstances = || new_key(&caller, &key);
-        let permit = caller.may_with(Action::CreateApiKey, On::Tenant, circumstances).await?;
+        let permit = caller
+            .may_with(Action::CreateApiKey, Target::Tenant, circumstances)
+            .await?;
         let change = CreateApiKey::new(permit, key);
         Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
     }
@@ -280,11 +286,11 @@ impl ApiKeysApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The key.
-        id: Path<ApiKeyId>,
+        id: PathParam<ApiKeyId>,
     ) -> Result<Tagged<ApiKey>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetApiKey, On::ApiKey(id.0)).await?;
+        caller.may(Action::GetApiKey, Target::ApiKey(id.0)).await?;
         let key = access::api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
         let key = ApiKey::from(key.ok_or_else(|| Error::no_such("api_key", id.0))?);
         let etag = of_representation(&key);
@@ -300,11 +306,11 @@ impl ApiKeysApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The key.
-        id: Path<ApiKeyId>,
+        id: PathParam<ApiKeyId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
-        let permit = caller.may(Action::RevokeApiKey, On::ApiKey(id.0)).await?;
+        let permit = caller.may(Action::RevokeApiKey, Target::ApiKey(id.0)).await?;
         caller.store().write(RevokeApiKey::new(permit, id.0)).await?;
         Ok(Gone::Done)
     }
@@ -319,15 +325,15 @@ impl ApiKeysApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The key.
-        id: Path<ApiKeyId>,
+        id: PathParam<ApiKeyId>,
         body: OptionalBody<Rotation>,
-    ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 | E409 }>> {
+    ) -> Result<Replayable<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let overlap = body.0.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
         if overlap > MAX_OVERLAP_SECONDS {
             let reason = format!("must be from 0 to {MAX_OVERLAP_SECONDS}");
-            return Err(Error::field(In::Body, "overlap_seconds", reason).into());
+            return Err(Error::field(InputLocation::Body, "overlap_seconds", reason).into());
         }
         let old = access::api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
         let provider = old
@@ -335,12 +341,12 @@ impl ApiKeysApi {
             .and_then(|old| old.identity_provider_id)
             .map(IdentityProviderId);
         let caller = caller.knowing(provider).await?;
-        let circumstances = || Circumstances {
+        let circumstances = || PolicyContext {
             named: named(&caller, provider),
-            ..Circumstances::of(api_keys::successor_context(old.as_ref()))
+            ..PolicyContext::of(api_keys::successor_context(old.as_ref()))
         };
         let permit = caller
-            .may_with(Action::RotateApiKey, On::ApiKey(id.0), circumstances)
+            .may_with(Action::RotateApiKey, Target::ApiKey(id.0), circumstances)
             .await?;
         let change = RotateApiKey::new(permit, id.0, overlap.into());
         Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)

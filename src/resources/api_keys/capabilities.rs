@@ -6,13 +6,13 @@ use poem_openapi::{Enum, Object, OpenApi};
 use serde::Serialize;
 
 use crate::{
-    access::caller::On,
+    access::caller::Target,
     http::{
         Tag,
         body::Answer,
-        caller::Caller,
+        caller::ApiCaller,
         error::{ALWAYS, E404, Error, Failure},
-        params::Path,
+        params::PathParam,
     },
     policy::{self, Can},
     resources::policies::{evaluation, rules_api::EffectName},
@@ -179,11 +179,11 @@ impl CapabilitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The key.
-        id: Path<ApiKeyId>,
+        id: PathParam<ApiKeyId>,
     ) -> Result<Answer<ApiKeyCapabilities>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetApiKeyCapabilities, On::ApiKey(id.0)).await?;
+        caller.may(Action::GetApiKeyCapabilities, Target::ApiKey(id.0)).await?;
         let key = access::api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
         let key = key.ok_or_else(|| Error::no_such("api_key", id.0))?;
         let now = clock::now();

@@ -1,19 +1,21 @@
 //! The decision log: what policy has refused, and why.
 
-use super::rows::Wanted;
+use super::rows::DecisionFilter;
 use aka_entity::{audit_log_entry::ActorType, decision};
 use poem_openapi::{Enum, Object, OpenApi};
 use serde::Serialize;
 
 use crate::{
-    access::caller::On,
+    access::caller::Target,
     http::{
         Tag,
         body::Answer,
-        caller::Caller,
+        caller::ApiCaller,
         error::{ALWAYS, Details, E404, Error, Failure},
         page::{List, Page},
-        params::{ActionName, ActorId, Cursor, Limit, OptionalQuery, Parameter, Path, RequestName, ResourceName},
+        params::{
+            ActionName, ActorId, Cursor, Limit, OptionalQueryParam, Parameter, PathParam, RequestName, ResourceName,
+        },
     },
     resources::policies::evaluation_api::DecisionKind,
     types::{actions::Action, clock::Timestamp, ids::DecisionId},
@@ -175,29 +177,29 @@ impl DecisionLogApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// Only those on this action: an operation id.
-        action: OptionalQuery<ActionName>,
+        action: OptionalQueryParam<ActionName>,
         /// Only those that this key, user or subject asked for.
-        actor_id: OptionalQuery<ActorId>,
+        actor_id: OptionalQueryParam<ActorId>,
         /// Only those on this resource: its type and id, as in `user:018f2a4e-7c3b-7e21-9d55-0c4f8b1a2d3e`. Types are
         /// `user`, `identity_provider`, `api_key`, `policy` and `tenant`.
-        resource: OptionalQuery<ResourceName>,
+        resource: OptionalQueryParam<ResourceName>,
         /// Only those of the request whose answer had this `X-Request-ID`.
-        request_id: OptionalQuery<RequestName>,
+        request_id: OptionalQueryParam<RequestName>,
         /// Only those that came out so.
-        kind: OptionalQuery<RefusalKind>,
+        kind: OptionalQueryParam<RefusalKind>,
         /// Only those at this time or later.
-        from: OptionalQuery<Timestamp>,
+        from: OptionalQueryParam<Timestamp>,
         /// Only those before this time.
-        to: OptionalQuery<Timestamp>,
+        to: OptionalQueryParam<Timestamp>,
         /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit>,
+        limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
-        cursor: OptionalQuery<Cursor>,
+        cursor: OptionalQueryParam<Cursor>,
     ) -> Result<Answer<Page<RecordedDecision>>, Failure<{ ALWAYS }>> {
         let tenant = caller.tenant_id();
-        let narrowed = Wanted {
+        let narrowed = DecisionFilter {
             action: action.0.map(|ActionName(action)| action),
             actor_id: actor_id.0.map(|ActorId(id)| id),
             resource: resource.0.map(|ResourceName(name)| name),
@@ -208,7 +210,7 @@ impl DecisionLogApi {
         };
         let list = List::new("decisions", tenant, &format!("{narrowed:?}"));
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListDecisions, On::Tenant).await?;
+        caller.may(Action::ListDecisions, Target::Tenant).await?;
         let rows = super::rows::list(caller.store(), tenant, &narrowed, wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(
             &wanted,
@@ -226,11 +228,11 @@ impl DecisionLogApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The decision.
-        id: Path<DecisionId>,
+        id: PathParam<DecisionId>,
     ) -> Result<Answer<RecordedDecision>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetDecision, On::Tenant).await?;
+        caller.may(Action::GetDecision, Target::Tenant).await?;
         let decision = super::rows::find(caller.store(), caller.tenant_id(), id.0).await?;
         let decision = decision.ok_or_else(|| Error::no_such("decision", id.0))?;
         Ok(Answer(decision.into()))

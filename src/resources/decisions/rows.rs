@@ -15,7 +15,7 @@ use crate::{
 
 /// Which decisions are wanted.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct DecisionFilter {
     /// On this action.
     pub action: Option<Action>,
     /// By this credential.
@@ -40,7 +40,7 @@ pub struct Wanted {
 pub async fn list(
     store: &Store,
     tenant: TenantId,
-    wanted: &Wanted,
+    wanted: &DecisionFilter,
     before: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<decision::Model>, StoreError> {

@@ -13,19 +13,19 @@ use super::{Account, Link, LinkRefusal, Linked, Unlink};
 use crate::{
     access::{
         accounts::Found,
-        caller::{Circumstances, On},
+        caller::{PolicyContext, Target},
         tenants::TenantState,
     },
     http::{
         Gone, Tag, Tagged,
         body::{Answer, Body},
-        caller::Caller,
+        caller::ApiCaller,
         error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
         error_details::WayOut,
         etag::of_representation,
-        idempotency::{Once, Unwritten},
+        idempotency::{Replayable, WriteError},
         page::{List, MAX_LIMIT, Page},
-        params::{Cursor, Limit, OptionalQuery, Path, Query},
+        params::{Cursor, Limit, OptionalQueryParam, PathParam, QueryParam},
     },
     resources::identity_providers::api::ProviderTypeName,
     types::{
@@ -164,25 +164,25 @@ const fn provider_of(identity: &identity::Model) -> IdentityProviderId {
 }
 
 /// What a decision on an identity of a user may look at: the provider at which the account is.
-fn at_provider_of(tenant: &Arc<TenantState>, identity: Option<&identity::Model>) -> Circumstances {
+fn at_provider_of(tenant: &Arc<TenantState>, identity: Option<&identity::Model>) -> PolicyContext {
     at_provider(tenant, identity.map(provider_of))
 }
 
-fn at_provider(tenant: &Arc<TenantState>, provider: Option<IdentityProviderId>) -> Circumstances {
+fn at_provider(tenant: &Arc<TenantState>, provider: Option<IdentityProviderId>) -> PolicyContext {
     let provider = provider.map(|provider| tenant.identity_provider_entity(provider));
     let context = provider.as_ref().map(|provider| {
         let provider = RestrictedExpression::new_entity_uid(provider.uid.clone());
         ("identity_provider", provider)
     });
-    Circumstances {
+    PolicyContext {
         named: provider.map(|provider| provider.entity).into_iter().collect(),
-        ..Circumstances::of(context)
+        ..PolicyContext::of(context)
     }
 }
 
 /// What a decision on a look-up may look at.
-fn lookup_of(external_id: &str) -> Circumstances {
-    Circumstances::of([("external_id", RestrictedExpression::new_string(external_id.to_owned()))])
+fn lookup_of(external_id: &str) -> PolicyContext {
+    PolicyContext::of([("external_id", RestrictedExpression::new_string(external_id.to_owned()))])
 }
 
 /// The answer to a link.
@@ -234,11 +234,11 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The user to whom the account is to be linked.
-        id: Path<UserId>,
+        id: PathParam<UserId>,
         body: Body<UserIdentityCreate>,
-    ) -> Result<Once<LinkAnswer>, Failure<{ WITH_BODY | E404 | E409 }>> {
+    ) -> Result<Replayable<LinkAnswer>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let (user, Body(new)) = (id.0, body);
         let caller = caller.knowing([new.identity_provider_id]).await?;
         let circumstances = || {
@@ -266,13 +266,13 @@ impl IdentitiesApi {
                     .into_iter()
                     .filter_map(|(name, value)| Some((name, text(value?)))),
             );
-            Circumstances {
+            PolicyContext {
                 named: vec![provider.entity],
-                ..Circumstances::of(context)
+                ..PolicyContext::of(context)
             }
         };
         let action = Action::CreateUserIdentity;
-        let permit = caller.may_with(action, On::User(user), circumstances).await?;
+        let permit = caller.may_with(action, Target::User(user), circumstances).await?;
         let account = Account {
             identity_provider_id: new.identity_provider_id,
             external_id: new.external_id,
@@ -281,7 +281,9 @@ impl IdentitiesApi {
             display_name: new.external_display_name,
         };
         let may_read = || at_provider(caller.tenant(), Some(account.identity_provider_id));
-        let may_read = caller.could(Action::GetUserIdentity, On::User(user), may_read).await?;
+        let may_read = caller
+            .could(Action::GetUserIdentity, Target::User(user), may_read)
+            .await?;
         let sent = (!may_read).then(|| account.clone());
         let change = Link::manual(permit, IdentityId::new(), user, account);
         let tenant = Arc::clone(caller.tenant());
@@ -302,7 +304,7 @@ impl IdentitiesApi {
             })
         };
         match caller.write(change, answer).await {
-            Err(Unwritten::Refused(LinkRefusal::LinkedToAnother(identity))) => {
+            Err(WriteError::Refused(LinkRefusal::LinkedToAnother(identity))) => {
                 Err(self.taken(&caller, &identity).await.into())
             }
             outcome => Ok(outcome?),
@@ -322,18 +324,18 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The user.
-        id: Path<UserId>,
+        id: PathParam<UserId>,
         /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit<MAX_LIMIT>>,
+        limit: OptionalQueryParam<Limit<MAX_LIMIT>>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
-        cursor: OptionalQuery<Cursor>,
+        cursor: OptionalQueryParam<Cursor>,
     ) -> Result<Answer<Page<UserIdentity>>, Failure<{ ALWAYS | E404 }>> {
         let (tenant, user) = (caller.tenant_id(), id.0);
         let list = List::new("identities", tenant, &user.to_string());
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListUserIdentities, On::User(user)).await?;
+        caller.may(Action::ListUserIdentities, Target::User(user)).await?;
         let rows = caller.identities_of(user, wanted.after, wanted.to_read()).await?;
         if rows.is_empty() && access::users::find(caller.store(), tenant, user).await?.is_none() {
             return Err(Error::no_such("user", user).into());
@@ -363,19 +365,19 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The user.
-        id: Path<UserId>,
+        id: PathParam<UserId>,
         /// The identity.
         #[oai(name = "identityId")]
-        identity_id: Path<IdentityId>,
+        identity_id: PathParam<IdentityId>,
     ) -> Result<Tagged<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
         let found = super::rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
         let known = found.as_ref().map(|found| &found.identity);
         let caller = caller.knowing(known.map(provider_of)).await?;
         let circumstances = || at_provider_of(caller.tenant(), known);
         caller
-            .may_with(Action::GetUserIdentity, On::User(id.0), circumstances)
+            .may_with(Action::GetUserIdentity, Target::User(id.0), circumstances)
             .await?;
         let found = found.ok_or_else(|| Error::no_such("identity", identity_id.0))?;
         let identity = UserIdentity::show(found, caller.tenant())?;
@@ -396,12 +398,12 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The user.
-        id: Path<UserId>,
+        id: PathParam<UserId>,
         /// The identity.
         #[oai(name = "identityId")]
-        identity_id: Path<IdentityId>,
+        identity_id: PathParam<IdentityId>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
         // Where the account is does not change, so that it can be read before the change is made.
         let found = super::rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
@@ -409,7 +411,7 @@ impl IdentitiesApi {
         let caller = caller.knowing(known.map(provider_of)).await?;
         let circumstances = || at_provider_of(caller.tenant(), known);
         let permit = caller
-            .may_with(Action::DeleteUserIdentity, On::User(id.0), circumstances)
+            .may_with(Action::DeleteUserIdentity, Target::User(id.0), circumstances)
             .await?;
         let unlinked = caller.store().write(Unlink::new(permit, id.0, identity_id.0)).await?;
         if unlinked {
@@ -428,17 +430,21 @@ impl IdentitiesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The provider at which the account is.
-        identity_provider_id: Query<IdentityProviderId>,
+        identity_provider_id: QueryParam<IdentityProviderId>,
         /// The account's id at the provider, as it is, case included.
-        external_id: Query<ExternalId>,
+        external_id: QueryParam<ExternalId>,
     ) -> Result<Answer<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
         let (provider, external_id) = (identity_provider_id.0, external_id.0);
         let caller = caller.knowing([provider]).await?;
         let circumstances = || lookup_of(external_id.as_str());
         caller
-            .may_with(Action::LookupIdentity, On::IdentityProvider(provider), circumstances)
+            .may_with(
+                Action::LookupIdentity,
+                Target::IdentityProvider(provider),
+                circumstances,
+            )
             .await?;
         let found = caller.lookup(provider, external_id).await?;
         let not_found = Error::AccountNotFound {
@@ -454,7 +460,7 @@ impl IdentitiesApi {
 impl IdentitiesApi {
     /// That the account is another user's: what is known of that link, and what this caller may do about it. Who the
     /// other user is, only a caller who may look the account up learns.
-    async fn taken(&self, caller: &Caller<'_>, identity: &identity::Model) -> Error {
+    async fn taken(&self, caller: &ApiCaller<'_>, identity: &identity::Model) -> Error {
         let mut details = Map::new();
         let mut say = |name: &str, value: Value| details.insert(name.into(), value);
         say("identity_id", json!(IdentityId(identity.id)));
@@ -467,14 +473,14 @@ impl IdentitiesApi {
             path: None,
         }];
         if let Some(other) = identity.user_id.map(UserId) {
-            let provider = On::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
+            let provider = Target::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
             let circumstances = || lookup_of(&identity.external_id);
             let may_look_up = caller.could(Action::LookupIdentity, provider, circumstances).await;
             if may_look_up.unwrap_or(false) {
                 say("linked_to_user_id", json!(other));
                 let unlink = Action::DeleteUserIdentity;
                 let circumstances = || at_provider_of(caller.tenant(), Some(identity));
-                let may_unlink = caller.could(unlink, On::User(other), circumstances).await;
+                let may_unlink = caller.could(unlink, Target::User(other), circumstances).await;
                 if may_unlink.unwrap_or(false) {
                     ways_out.insert(
                         0,

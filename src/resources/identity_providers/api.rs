@@ -9,18 +9,18 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::{CreateIdentityProvider, DeleteIdentityProvider, IdentityProviderRefusal, UpdateIdentityProvider};
 use crate::{
     access::{
-        caller::{Circumstances, On, Refusal},
+        caller::{PolicyContext, Refusal, Target},
         provider_config::{Config, Parts},
     },
     http::{
         CreatedTagged, Gone, Tag, Tagged,
         body::{Answer, Body},
-        caller::Caller,
-        error::{ALWAYS, Details, E404, E409, E412, Error, Failure, In, WITH_BODY},
+        caller::ApiCaller,
+        error::{ALWAYS, Details, E404, E409, E412, Error, Failure, InputLocation, WITH_BODY},
         etag::{IfMatch, etag},
-        idempotency::{Once, Unwritten},
+        idempotency::{Replayable, WriteError},
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQuery, Path},
+        params::{Cursor, Limit, OptionalQueryParam, PathParam},
     },
     policy::entities,
     resources::identity_providers,
@@ -233,29 +233,29 @@ pub struct IdentityProviderUpdate {
     pub enabled: Option<bool>,
 }
 
-fn config(caller: &Caller<'_>, details: Details) -> Result<Config, Error> {
+fn config(caller: &ApiCaller<'_>, details: Details) -> Result<Config, Error> {
     let config = Config::new(details.0, caller.issuer_addresses());
-    config.map_err(|(field, reason)| Error::field(In::Body, field, reason))
+    config.map_err(|(field, reason)| Error::field(InputLocation::Body, field, reason))
 }
 
 /// Asks whether the caller may let the tokens of an issuer have these scopes at most.
-async fn may_grant(caller: &Caller<'_>, on: On, scopes: &[Scope]) -> Result<(), Refusal> {
+async fn may_grant(caller: &ApiCaller<'_>, on: Target, scopes: &[Scope]) -> Result<(), Refusal> {
     let context = || {
         let scopes = entities::texts(scopes.iter().map(|scope| scope.as_str()));
-        Circumstances::of([("scopes", scopes)])
+        PolicyContext::of([("scopes", scopes)])
     };
     let asked = caller.may_with(Action::ConfigureTokenIssuer, on, context);
     asked.await.map(|_| ())
 }
 
 /// That another provider has a name, and which: it is named to callers who may read it.
-async fn already_exists(caller: &Caller<'_>, name: &Name) -> Error {
+async fn already_exists(caller: &ApiCaller<'_>, name: &Name) -> Error {
     let provider = identity_providers::find_by_name(caller.store(), caller.tenant_id(), name).await;
     let id = match provider {
         Ok(Some(provider)) => {
             let id = IdentityProviderId(provider.id);
-            let (read, on) = (Action::GetIdentityProvider, On::IdentityProvider(id));
-            let may_read = caller.could(read, on, Circumstances::default).await;
+            let (read, on) = (Action::GetIdentityProvider, Target::IdentityProvider(id));
+            let may_read = caller.could(read, on, PolicyContext::default).await;
             may_read.unwrap_or(false).then_some(id)
         }
         // The provider has gone since, or the database has: the refusal stands without an id.
@@ -282,13 +282,13 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// Only those that are enabled (`true`) or disabled (`false`).
-        enabled: OptionalQuery<bool>,
+        enabled: OptionalQueryParam<bool>,
         /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit>,
+        limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
-        cursor: OptionalQuery<Cursor>,
+        cursor: OptionalQueryParam<Cursor>,
     ) -> Result<Answer<Page<IdentityProvider>>, Failure<{ ALWAYS }>> {
         let (tenant, enabled) = (caller.tenant_id(), enabled.0);
         let list = List::new(
@@ -297,7 +297,7 @@ impl IdentityProvidersApi {
             enabled.map_or("", |yes| if yes { "enabled" } else { "disabled" }),
         );
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListIdentityProviders, On::Tenant).await?;
+        caller.may(Action::ListIdentityProviders, Target::Tenant).await?;
         let (bound_to, after, limit) = (caller.bound_to(), wanted.after, wanted.to_read());
         let rows = identity_providers::list(caller.store(), tenant, bound_to, enabled, after, limit).await?;
         let root_key = caller.store().root_key();
@@ -327,14 +327,14 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         body: Body<IdentityProviderCreate>,
-    ) -> Result<Once<CreatedTagged<IdentityProvider>>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Replayable<CreatedTagged<IdentityProvider>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(new) = body;
         let config = config(&caller, new.config.unwrap_or_default())?;
         let provider_type = ProviderType::from(new.provider_type);
         let context = || {
-            Circumstances::of([
+            PolicyContext::of([
                 ("name", RestrictedExpression::new_string(new.name.to_string())),
                 (
                     "provider_type",
@@ -343,7 +343,7 @@ impl IdentityProvidersApi {
             ])
         };
         let action = Action::CreateIdentityProvider;
-        let permit = caller.may_with(action, On::Tenant, context).await?;
+        let permit = caller.may_with(action, Target::Tenant, context).await?;
         let id = IdentityProviderId::new();
         let enabled = new.enabled.unwrap_or(true);
         let change = CreateIdentityProvider {
@@ -355,7 +355,7 @@ impl IdentityProvidersApi {
             enabled,
         };
         if let Some(scopes) = change.grants_to_permit() {
-            may_grant(&caller, On::Tenant, &scopes).await?;
+            may_grant(&caller, Target::Tenant, &scopes).await?;
         }
         let root_key = caller.store().root_key().clone();
         let answer = move |provider: identity_provider::Model| {
@@ -367,7 +367,7 @@ impl IdentityProvidersApi {
             ))
         };
         match caller.write(change, answer).await {
-            Err(Unwritten::Refused(IdentityProviderRefusal::NameTaken)) => {
+            Err(WriteError::Refused(IdentityProviderRefusal::NameTaken)) => {
                 Err(already_exists(&caller, &new.name).await.into())
             }
             outcome => Ok(outcome?),
@@ -386,12 +386,12 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The provider.
-        id: Path<IdentityProviderId>,
+        id: PathParam<IdentityProviderId>,
     ) -> Result<Tagged<IdentityProvider>, Failure<{ ALWAYS | E404 }>> {
         caller
-            .may(Action::GetIdentityProvider, On::IdentityProvider(id.0))
+            .may(Action::GetIdentityProvider, Target::IdentityProvider(id.0))
             .await?;
         let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
         let provider = provider.ok_or_else(|| Error::no_such("identity_provider", id.0))?;
@@ -414,9 +414,9 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The provider.
-        id: Path<IdentityProviderId>,
+        id: PathParam<IdentityProviderId>,
         /// The `ETag` of the provider as it was read: it is changed only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
@@ -430,7 +430,7 @@ impl IdentityProvidersApi {
         }) = body;
         let config = new_config.map(|new| config(&caller, new)).transpose()?;
         let permit = caller
-            .may(Action::UpdateIdentityProvider, On::IdentityProvider(id.0))
+            .may(Action::UpdateIdentityProvider, Target::IdentityProvider(id.0))
             .await?;
         let mut change = UpdateIdentityProvider {
             permit,
@@ -446,7 +446,7 @@ impl IdentityProvidersApi {
         if let Some(provider) = provider
             && let Some(scopes) = change.grants_to_permit(&provider, root_key)?
         {
-            may_grant(&caller, On::IdentityProvider(id.0), &scopes).await?;
+            may_grant(&caller, Target::IdentityProvider(id.0), &scopes).await?;
             change.permitted_grants = Some(scopes);
         }
         match (caller.store().write(change).await, name) {
@@ -470,16 +470,16 @@ impl IdentityProvidersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The provider.
-        id: Path<IdentityProviderId>,
+        id: PathParam<IdentityProviderId>,
         /// The `ETag` of the provider as it was read: it is deleted only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 | E412 }>> {
         let expected = if_match.expected()?;
         let permit = caller
-            .may(Action::DeleteIdentityProvider, On::IdentityProvider(id.0))
+            .may(Action::DeleteIdentityProvider, Target::IdentityProvider(id.0))
             .await?;
         let change = DeleteIdentityProvider {
             permit,

@@ -26,7 +26,7 @@ use crate::{
     },
     store::{
         Applied, Change, Record, Store, StoreError, Tx,
-        revision::{Changed, Expected, Revision, check},
+        revision::{Expected, Revision, RevisionMismatch, check},
         root_key::RootKey,
     },
     types::{
@@ -120,7 +120,7 @@ fn issuer_in(config: &Value) -> Option<Issuer> {
 #[derive(Debug)]
 pub enum IdentityProviderRefusal {
     /// It is not as the change expects it: somebody else has changed it.
-    Changed,
+    RevisionMismatch,
     /// Its configuration would be wrong, with the secrets that stay.
     Config(Invalid),
     /// Another provider of the tenant has this name.
@@ -140,9 +140,9 @@ pub enum IdentityProviderRefusal {
     Store(StoreError),
 }
 
-impl From<Changed> for IdentityProviderRefusal {
-    fn from(_: Changed) -> Self {
-        Self::Changed
+impl From<RevisionMismatch> for IdentityProviderRefusal {
+    fn from(_: RevisionMismatch) -> Self {
+        Self::RevisionMismatch
     }
 }
 

@@ -11,16 +11,16 @@ use super::{
     rules_api::PolicyRule,
 };
 use crate::{
-    access::{caller::On, workers::Job},
+    access::{caller::Target, workers::Job},
     http::{
         CreatedTagged, Gone, Tag, Tagged,
         body::{Answer, Body, MAX_POLICY_BODY_BYTES},
-        caller::Caller,
-        error::{ALWAYS, E404, E409, E412, Error, Failure, In, WITH_BODY},
+        caller::ApiCaller,
+        error::{ALWAYS, E404, E409, E412, Error, Failure, InputLocation, WITH_BODY},
         etag::{IfMatch, etag},
-        idempotency::Once,
+        idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQuery, Path},
+        params::{Cursor, Limit, OptionalQueryParam, PathParam},
     },
     policy::{
         rules::{CheckedRule, parse_text},
@@ -160,7 +160,7 @@ impl PolicyCreate {
     fn priority(priority: i32) -> Result<i32, Error> {
         if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority) {
             let reason = format!("must be from -{MAX_PRIORITY} to {MAX_PRIORITY}");
-            return Err(Error::field(In::Body, "priority", reason));
+            return Err(Error::field(InputLocation::Body, "priority", reason));
         }
         Ok(priority)
     }
@@ -208,16 +208,16 @@ impl PoliciesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit>,
+        limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
-        cursor: OptionalQuery<Cursor>,
+        cursor: OptionalQueryParam<Cursor>,
     ) -> Result<Answer<Page<Policy>>, Failure<{ ALWAYS }>> {
         let tenant = caller.tenant_id();
         let list = List::new("policies", tenant, "");
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListPolicies, On::Tenant).await?;
+        caller.may(Action::ListPolicies, Target::Tenant).await?;
         let rows = policies::list(caller.store(), tenant, wanted.after, wanted.to_read()).await?;
         let rules = rows.iter().map(|(_, rules)| rules.len()).sum();
         let convert = move || rows.into_iter().map(Policy::try_from).collect::<Result<Vec<_>, _>>();
@@ -237,11 +237,11 @@ impl PoliciesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// Whether to make the change even if it would leave nobody who could take it back.
-        force: OptionalQuery<bool>,
+        force: OptionalQueryParam<bool>,
         body: Body<PolicyCreate, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Once<CreatedTagged<Policy>>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Replayable<CreatedTagged<Policy>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(new) = body;
         let priority = PolicyCreate::priority(new.priority.unwrap_or_default())?;
         let PolicyCreate {
@@ -251,7 +251,7 @@ impl PoliciesApi {
             cedar_policy_set,
             ..
         } = new;
-        let permit = caller.may(Action::CreatePolicy, On::Tenant).await?;
+        let permit = caller.may(Action::CreatePolicy, Target::Tenant).await?;
         let job = caller.job()?;
         let rules = split(&job, cedar_policy_set).await?.unwrap_or_default();
         let id = PolicyId::new();
@@ -274,7 +274,7 @@ impl PoliciesApi {
             return Ok(caller.change_policies_once(change, force, answer).await?);
         }
         let done = caller.change_policies(change, force).await?;
-        Ok(Once::Now(job.run(move || answer(done)).await??))
+        Ok(Replayable::Now(job.run(move || answer(done)).await??))
     }
 
     /// Get a policy
@@ -285,12 +285,12 @@ impl PoliciesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
     ) -> Result<Tagged<Policy>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetPolicy, On::Policy(policy_id.0)).await?;
+        caller.may(Action::GetPolicy, Target::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
         let policy = policy.ok_or_else(|| Error::no_such("policy", policy_id.0))?;
         Ok(caller.show(policy.1.len(), move || Policy::tagged(policy)).await??)
@@ -304,18 +304,18 @@ impl PoliciesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
         /// The `ETag` of the policy as it was read: it is deleted only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         /// Whether to make the change even if it would leave nobody who could take it back.
-        force: OptionalQuery<bool>,
+        force: OptionalQueryParam<bool>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 | E412 }>> {
         let expected = if_match.expected()?;
-        let permit = caller.may(Action::DeletePolicy, On::Policy(policy_id.0)).await?;
+        let permit = caller.may(Action::DeletePolicy, Target::Policy(policy_id.0)).await?;
         let change = DeletePolicy {
             permit,
             id: policy_id.0,
@@ -334,17 +334,17 @@ impl PoliciesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
         /// The `ETag` of the policy as it was read: it is changed only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         /// Whether to make the change even if it would leave nobody who could take it back.
-        force: OptionalQuery<bool>,
+        force: OptionalQueryParam<bool>,
         body: Body<PolicyUpdate, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Once<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
+    ) -> Result<Replayable<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
         let (id, expected) = (policy_id.0, if_match.expected()?);
         let PolicyUpdate {
             name,
@@ -359,7 +359,7 @@ impl PoliciesApi {
             MaybeUndefined::Null => Some(None),
             MaybeUndefined::Value(description) => Some(Some(description)),
         };
-        let permit = caller.may(Action::UpdatePolicy, On::Policy(id)).await?;
+        let permit = caller.may(Action::UpdatePolicy, Target::Policy(id)).await?;
         let job = caller.job()?;
         let rules = split(&job, cedar_policy_set).await?;
         let change = UpdatePolicy {
@@ -383,7 +383,9 @@ impl PoliciesApi {
             Some(rules) => rules,
             None => policies::all_rules(caller.store(), caller.tenant_id(), id).await?,
         };
-        Ok(Once::Now(job.run(move || Policy::tagged((policy, rules))).await??))
+        Ok(Replayable::Now(
+            job.run(move || Policy::tagged((policy, rules))).await??,
+        ))
     }
 
     /// Put the policies into an order
@@ -395,12 +397,12 @@ impl PoliciesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// Whether to make the change even if it would leave nobody who could take it back.
-        force: OptionalQuery<bool>,
+        force: OptionalQueryParam<bool>,
         body: Body<PolicyOrder, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Once<Gone>, Failure<{ WITH_BODY | E409 }>> {
-        let permit = caller.may(Action::ReorderPolicies, On::Tenant).await?;
+    ) -> Result<Replayable<Gone>, Failure<{ WITH_BODY | E409 }>> {
+        let permit = caller.may(Action::ReorderPolicies, Target::Tenant).await?;
         let change = ReorderPolicies {
             permit,
             ids: body.0.ids,
@@ -421,12 +423,12 @@ impl PoliciesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
     ) -> Result<Answer<PolicyExport>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::ExportPolicy, On::Policy(policy_id.0)).await?;
+        caller.may(Action::ExportPolicy, Target::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
         let (_, rules) = policy.ok_or_else(|| Error::no_such("policy", policy_id.0))?;
         let (job, mut rules, mut statements) = (caller.job()?, rules.into_iter(), Vec::new());

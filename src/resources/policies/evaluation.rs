@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     access::{
-        caller::{Circumstances, On, Principal},
+        caller::{PolicyContext, Principal, Target},
         tenants::TenantState,
         workers::Job,
     },
@@ -94,13 +94,13 @@ impl PrincipalName {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn on(&self, store: &Store, tenant: TenantId) -> Result<On, StoreError> {
+    pub async fn on(&self, store: &Store, tenant: TenantId) -> Result<Target, StoreError> {
         Ok(match self {
-            Self::ApiKey(id) => On::ApiKey(*id),
-            Self::User(id) => On::User(*id),
+            Self::ApiKey(id) => Target::ApiKey(*id),
+            Self::User(id) => Target::User(*id),
             Self::UserOf(email) => {
                 let user = users::find_by_email(store, tenant, email).await?;
-                On::User(user.map_or_else(UserId::new, |user| UserId(user.id)))
+                Target::User(user.map_or_else(UserId::new, |user| UserId(user.id)))
             }
         })
     }
@@ -110,9 +110,9 @@ impl PrincipalName {
     /// Who is decided upon for a caller who may not read `on`. An address must not tell whether somebody has it, nor whose
     /// it is: it stands for nobody.
     #[must_use]
-    pub const fn withheld(&self, on: On) -> On {
+    pub const fn withheld(&self, on: Target) -> Target {
         match self {
-            Self::UserOf(_) => On::User(UserId(Uuid::nil())),
+            Self::UserOf(_) => Target::User(UserId(Uuid::nil())),
             Self::ApiKey(_) | Self::User(_) => on,
         }
     }
@@ -126,11 +126,11 @@ impl PrincipalName {
 pub async fn principal(
     store: &Store,
     tenant: TenantId,
-    on: On,
+    on: Target,
     groups: &[String],
 ) -> Result<Principal, QuestionRefusal> {
     let (actor_id, actor_type, entity, identity_provider, scopes) = match on {
-        On::ApiKey(id) => {
+        Target::ApiKey(id) => {
             let key = access::api_keys::find(store, tenant, id)
                 .await?
                 .ok_or(QuestionRefusal::NotFound("api_key", Some(id.0)))?;
@@ -142,7 +142,7 @@ pub async fn principal(
                 access::api_keys::scopes(&key),
             )
         }
-        On::User(id) => {
+        Target::User(id) => {
             let user = access::users::find(store, tenant, id).await?;
             // A user who was named by an address that nobody has has no id.
             let user = user.ok_or(QuestionRefusal::NotFound("user", None))?;
@@ -154,7 +154,7 @@ pub async fn principal(
                 Vec::new(),
             )
         }
-        On::Tenant | On::IdentityProvider(_) | On::Policy(_) => {
+        Target::Tenant | Target::IdentityProvider(_) | Target::Policy(_) => {
             return Err(QuestionRefusal::NotFound("principal", None));
         }
     };
@@ -175,11 +175,11 @@ pub async fn principal(
 /// # Errors
 ///
 /// Where it can be no principal.
-pub fn unknown_principal(tenant: TenantId, on: On, groups: &[String]) -> Result<Principal, QuestionRefusal> {
+pub fn unknown_principal(tenant: TenantId, on: Target, groups: &[String]) -> Result<Principal, QuestionRefusal> {
     let (actor_id, actor_type) = match on {
-        On::ApiKey(id) => (id.to_string(), ActorType::ApiKey),
-        On::User(id) => (id.to_string(), ActorType::Oidc),
-        On::Tenant | On::IdentityProvider(_) | On::Policy(_) => {
+        Target::ApiKey(id) => (id.to_string(), ActorType::ApiKey),
+        Target::User(id) => (id.to_string(), ActorType::Oidc),
+        Target::Tenant | Target::IdentityProvider(_) | Target::Policy(_) => {
             return Err(QuestionRefusal::NotFound("principal", None));
         }
     };
@@ -241,19 +241,19 @@ pub async fn capabilities(
 /// # Errors
 ///
 /// Where it is none. Only a tenant must exist, and be one's own: the others are decided upon before they are looked for.
-pub fn resource(tenant: TenantId, name: &str) -> Result<On, QuestionRefusal> {
+pub fn resource(tenant: TenantId, name: &str) -> Result<Target, QuestionRefusal> {
     let malformed = || {
         let form = "must be user:<id>, identity_provider:<id>, api_key:<id>, policy:<id> or tenant:<id>";
         QuestionRefusal::Malformed(form.into())
     };
     let (kind, id) = kind_and_id(name).ok_or_else(malformed)?;
     let on = match kind.as_str() {
-        "user" => id.parse().map(On::User),
-        "identityprovider" => id.parse().map(On::IdentityProvider),
-        "apikey" => id.parse().map(On::ApiKey),
-        "policy" => id.parse().map(On::Policy),
+        "user" => id.parse().map(Target::User),
+        "identityprovider" => id.parse().map(Target::IdentityProvider),
+        "apikey" => id.parse().map(Target::ApiKey),
+        "policy" => id.parse().map(Target::Policy),
         "tenant" => match id.parse::<TenantId>() {
-            Ok(id) if id == tenant => Ok(On::Tenant),
+            Ok(id) if id == tenant => Ok(Target::Tenant),
             Ok(id) => return Err(QuestionRefusal::NotFound("tenant", Some(id.0))),
             Err(error) => Err(error),
         },
@@ -273,8 +273,8 @@ pub fn provider_named(context: &Map<String, Value>) -> Option<IdentityProviderId
 /// # Errors
 ///
 /// Which member is no value of Cedar's.
-pub fn circumstances(tenant: &Arc<TenantState>, context: &Map<String, Value>) -> Result<Circumstances, String> {
-    let mut circumstances = Circumstances::default();
+pub fn circumstances(tenant: &Arc<TenantState>, context: &Map<String, Value>) -> Result<PolicyContext, String> {
+    let mut circumstances = PolicyContext::default();
     for (name, value) in context {
         let provider = provider_named(context).filter(|_| name == "identity_provider");
         let value = match provider {

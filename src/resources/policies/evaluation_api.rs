@@ -12,14 +12,14 @@ use super::{
 };
 use crate::{
     access::{
-        caller::{self, On},
+        caller::{self, Target},
         readable::Readable,
     },
     http::{
         Tag,
         body::{Answer, Body},
-        caller::Caller,
-        error::{ALWAYS, Details, E404, Error, Failure, In, WITH_BODY},
+        caller::ApiCaller,
+        error::{ALWAYS, Details, E404, Error, Failure, InputLocation, WITH_BODY},
     },
     policy::{
         self, DecidedAt, Decision, Explanation, Verdict,
@@ -221,7 +221,7 @@ pub struct PolicySchema {
 
 fn question(field: &'static str) -> impl Fn(QuestionRefusal) -> Error {
     move |refusal| match refusal {
-        QuestionRefusal::Malformed(reason) => Error::field(In::Body, field, reason),
+        QuestionRefusal::Malformed(reason) => Error::field(InputLocation::Body, field, reason),
         QuestionRefusal::NotFound(resource, id) => Error::NotFound { resource, id },
         QuestionRefusal::Store(error) => error.into(),
     }
@@ -241,9 +241,9 @@ impl PolicyEvaluationApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
     ) -> Result<Answer<PolicySchema>, Failure<{ ALWAYS }>> {
-        caller.may(Action::GetPolicySchema, On::Tenant).await?;
+        caller.may(Action::GetPolicySchema, Target::Tenant).await?;
         Ok(Answer(PolicySchema {
             cedar: SCHEMA_TEXT.into(),
             json: Details(SCHEMA_JSON.clone()),
@@ -263,7 +263,7 @@ impl PolicyEvaluationApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         body: Body<PolicyQuestion>,
     ) -> Result<Answer<PolicyEvaluation>, Failure<{ WITH_BODY | E404 }>> {
         let PolicyQuestion {
@@ -275,18 +275,18 @@ impl PolicyEvaluationApi {
         } = body.0;
         let action: Action = action
             .parse()
-            .map_err(|reason: String| Error::field(In::Body, "action", reason))?;
+            .map_err(|reason: String| Error::field(InputLocation::Body, "action", reason))?;
         let context = context.unwrap_or_default().0;
         let tenant = Arc::clone(caller.tenant());
-        let circumstances =
-            evaluation::circumstances(&tenant, &context).map_err(|reason| Error::field(In::Body, "context", reason))?;
+        let circumstances = evaluation::circumstances(&tenant, &context)
+            .map_err(|reason| Error::field(InputLocation::Body, "context", reason))?;
         let principal = evaluation::principal_name(&principal).map_err(question("principal"))?;
         let on = evaluation::resource(caller.tenant_id(), &resource).map_err(question("resource"));
         // The form of the question is checked before policy is asked, existence after.
         if let Err(error @ Error::InvalidInput { .. }) = on {
             return Err(error.into());
         }
-        caller.may(Action::EvaluatePolicies, On::Tenant).await?;
+        caller.may(Action::EvaluatePolicies, Target::Tenant).await?;
         let groups = groups.unwrap_or_default();
         let mut readable = Readable::by(caller.store(), caller.who());
         let who = principal.on(caller.store(), caller.tenant_id()).await?;
@@ -305,11 +305,11 @@ impl PolicyEvaluationApi {
             ("resource", on.as_ref().ok().copied().filter(|_| needs_resource)),
             (
                 "principal.identity_provider",
-                principal.identity_provider.map(On::IdentityProvider),
+                principal.identity_provider.map(Target::IdentityProvider),
             ),
             (
                 "context.identity_provider",
-                evaluation::provider_named(&context).map(On::IdentityProvider),
+                evaluation::provider_named(&context).map(Target::IdentityProvider),
             ),
         ];
         let mut facts_withheld: Vec<&str> = if knows_principal { Vec::new() } else { vec!["principal"] };
@@ -331,7 +331,7 @@ impl PolicyEvaluationApi {
             .await?;
         let decision = outcome.map_err(|reason| {
             Error::field(
-                In::Body,
+                InputLocation::Body,
                 "action",
                 format!("does not go together with the rest: {reason}"),
             )

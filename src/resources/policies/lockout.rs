@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     access::{
-        caller::{Caller, Circumstances, On, Principal},
+        caller::{Caller, PolicyContext, Principal, Target},
         tenants::TenantState,
         workers::Job,
     },
@@ -253,11 +253,11 @@ async fn no_way_back(
     job: &Job,
     who: &Caller,
     rules: &Arc<RuleSet>,
-    ways: &[(Action, On)],
+    ways: &[(Action, Target)],
 ) -> Result<Option<(Action, Decision)>, StoreError> {
     let mut first = None;
     for (action, on) in ways {
-        let query = who.query(store, *action, *on, Circumstances::default(), false).await?;
+        let query = who.query(store, *action, *on, PolicyContext::default(), false).await?;
         let decision = match Expensive::new(query) {
             Ok(question) => {
                 let rules = Arc::clone(rules);
@@ -305,9 +305,9 @@ impl Edit {
     }
 
     /// How the change could be taken back.
-    fn ways_back(&self, caller: &Caller) -> Vec<(Action, On)> {
+    fn ways_back(&self, caller: &Caller) -> Vec<(Action, Target)> {
         let of_policy =
-            |id: PolicyId| [Action::UpdatePolicy, Action::DeletePolicy].map(|action| (action, On::Policy(id)));
+            |id: PolicyId| [Action::UpdatePolicy, Action::DeletePolicy].map(|action| (action, Target::Policy(id)));
         match self {
             Self::Policy {
                 id,
@@ -317,14 +317,14 @@ impl Edit {
                 let mut ways = of_policy(*id).to_vec();
                 // A policy above it can permit again what it forbids; beside it, a forbid would win.
                 if in_force.as_ref().is_none_or(|(priority, _)| *priority < MAX_PRIORITY) {
-                    ways.push((Action::CreatePolicy, On::Tenant));
+                    ways.push((Action::CreatePolicy, Target::Tenant));
                 }
                 ways
             }
             Self::Policy { .. } | Self::Order(_) => {
                 let policies = caller.tenant.policies().iter().take(MAX_POLICIES);
                 let policies = policies.flat_map(|(policy, _)| of_policy(PolicyId(policy.id)));
-                [(Action::CreatePolicy, On::Tenant)]
+                [(Action::CreatePolicy, Target::Tenant)]
                     .into_iter()
                     .chain(policies)
                     .collect()

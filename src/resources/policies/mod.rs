@@ -21,7 +21,7 @@ use crate::{
     access::rule_limits::Excess,
     store::{
         Store, StoreError,
-        revision::{Changed, Revision},
+        revision::{Revision, RevisionMismatch},
     },
     types::ids::{PolicyId, PolicyRuleId, TenantId},
 };
@@ -202,7 +202,7 @@ fn and_rule(revision: Revision, rule: &policy_rule::Model) -> Revision {
 #[derive(Debug)]
 pub enum PolicyRefusal {
     /// It is not as the change expects it: somebody else has changed it.
-    Changed,
+    RevisionMismatch,
     /// An order must name each thing once, and this one is not among them, is named twice, or is missing.
     NotAnOrder {
         /// What is wrong.
@@ -222,9 +222,9 @@ pub enum PolicyRefusal {
     Store(StoreError),
 }
 
-impl From<Changed> for PolicyRefusal {
-    fn from(_: Changed) -> Self {
-        Self::Changed
+impl From<RevisionMismatch> for PolicyRefusal {
+    fn from(_: RevisionMismatch) -> Self {
+        Self::RevisionMismatch
     }
 }
 

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::evaluation;
 use crate::{
     access::{
-        caller::{Caller, On, Principal},
+        caller::{Caller, Principal, Target},
         readable::Readable,
         rule_limits::{Excess, Totals},
         tenants::TenantState,
@@ -71,7 +71,7 @@ pub struct Candidate {
 
 /// Where a decision was taken down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum PastSource {
     /// It was a no.
     DecisionLog,
     /// It was a yes, by which something was changed.
@@ -83,7 +83,7 @@ pub struct Past {
     /// The id of the decision, or of the audit entry.
     pub id: Uuid,
     /// Which of the two it is.
-    pub source: Source,
+    pub source: PastSource,
     /// Who asked.
     pub actor_id: String,
     /// With what.
@@ -113,7 +113,7 @@ enum Told {
 }
 
 /// A decision that would come out otherwise.
-pub struct Changed {
+pub struct ChangedDecision {
     /// As it was.
     pub past: Past,
     /// What was asked for.
@@ -136,7 +136,7 @@ pub struct Preview {
     /// Whether there was time for all.
     pub complete: bool,
     /// Those that would come out otherwise, newest first.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<ChangedDecision>,
 }
 
 /// Why there is no preview.
@@ -173,7 +173,7 @@ pub async fn preview(
     let rules = job.run(move || candidate.arrange(&arranging)).await?;
     let rules = rules.map_err(PreviewRefusal::TooManyRules)?.map(Arc::new);
     let past = past(store, id, last).await?;
-    let known = Known::read(store, id, &past).await?;
+    let known = FactsOfDecisions::read(store, id, &past).await?;
     let mut asked = Vec::with_capacity(past.len());
     let mut readable = Readable::by(store, asking);
     let (mut undecidable, mut withheld) = (0, 0);
@@ -309,7 +309,7 @@ impl Past {
     fn refused(row: decision::Model) -> Self {
         Self {
             id: row.id,
-            source: Source::DecisionLog,
+            source: PastSource::DecisionLog,
             actor_id: row.actor_id,
             actor_type: row.actor_type,
             action: row.action,
@@ -331,21 +331,21 @@ impl Past {
     async fn is_readable(&self, readable: &mut Readable<'_>) -> Result<bool, StoreError> {
         let tenant = readable.tenant();
         let who = match self.actor_type {
-            ActorType::ApiKey | ActorType::Scim => self.actor_id.parse().ok().map(On::ApiKey),
-            ActorType::Oidc => self.actor_id.parse().ok().map(On::User),
+            ActorType::ApiKey | ActorType::Scim => self.actor_id.parse().ok().map(Target::ApiKey),
+            ActorType::Oidc => self.actor_id.parse().ok().map(Target::User),
             ActorType::System => None,
         };
         let on = evaluation::resource(tenant, &self.resource).ok();
         let provider = self.context.as_ref().and_then(evaluation::provider_named);
-        for fact in [who, on, provider.map(On::IdentityProvider)].into_iter().flatten() {
+        for fact in [who, on, provider.map(Target::IdentityProvider)].into_iter().flatten() {
             if !readable.has(fact).await? {
                 return Ok(false);
             }
         }
         match self.context_of {
             None => Ok(true),
-            Some(Told::OfIdentityOf(user)) => readable.has_identities(On::User(user)).await,
-            Some(Told::OfUser(user)) => readable.has(On::User(user)).await,
+            Some(Told::OfIdentityOf(user)) => readable.has_identities(Target::User(user)).await,
+            Some(Told::OfUser(user)) => readable.has(Target::User(user)).await,
         }
     }
 
@@ -367,7 +367,7 @@ impl Past {
         };
         Self {
             id: row.id,
-            source: Source::AuditLog,
+            source: PastSource::AuditLog,
             actor_id: row.actor_id,
             actor_type: row.actor_type,
             action: row.action,
@@ -383,11 +383,11 @@ impl Past {
 }
 
 /// Those who asked, as they are now.
-struct Known {
+struct FactsOfDecisions {
     principals: HashMap<String, Arc<Principal>>,
 }
 
-impl Known {
+impl FactsOfDecisions {
     async fn read(store: &Store, tenant: TenantId, past: &[Past]) -> Result<Self, StoreError> {
         let ids = |of_users: bool| {
             let of_type = past
@@ -465,13 +465,13 @@ struct Again {
 async fn ask(
     store: &Store,
     tenant: &Arc<TenantState>,
-    known: &Known,
+    known: &FactsOfDecisions,
     past: &Past,
 ) -> Result<Option<Again>, StoreError> {
     let id = TenantId(tenant.tenant.id);
     let parts = (|| {
         let circumstances = evaluation::circumstances(tenant, past.context.as_ref()?).ok()?;
-        let on: On = evaluation::resource(id, &past.resource).ok()?;
+        let on: Target = evaluation::resource(id, &past.resource).ok()?;
         Some((known.principal(past)?, past.action.parse().ok()?, on, circumstances))
     })();
     let Some((principal, action, on, circumstances)) = parts else {
@@ -514,7 +514,7 @@ impl Preview {
         let decision = again.decide(rules);
         if decision.verdict != past.verdict {
             let now = again.decide(tenant.rules.as_deref());
-            self.changed.push(Changed {
+            self.changed.push(ChangedDecision {
                 past,
                 action: again.action,
                 already: now.verdict == decision.verdict,

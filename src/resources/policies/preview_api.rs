@@ -8,16 +8,16 @@ use uuid::Uuid;
 use super::{
     MAX_PRIORITY,
     evaluation_api::{DecisionKind, PolicyEvaluation},
-    preview::{self, Candidate, Changed, Preview, Source},
+    preview::{self, Candidate, ChangedDecision, PastSource, Preview},
     rule_checks::check_set,
 };
 use crate::{
-    access::{caller::On, workers::Job},
+    access::{caller::Target, workers::Job},
     http::{
         Tag,
         body::{Answer, Body, MAX_POLICY_BODY_BYTES},
-        caller::Caller,
-        error::{E404, E409, Error, Failure, In, WITH_BODY},
+        caller::ApiCaller,
+        error::{E404, E409, Error, Failure, InputLocation, WITH_BODY},
     },
     policy::{self, rules::Rule},
     resources::{decisions::api::ActorTypeName, policies},
@@ -195,9 +195,9 @@ pub struct PolicyPreview {
     pub warnings: Vec<PreviewWarning>,
 }
 
-impl From<Changed> for PreviewedDecision {
-    fn from(changed: Changed) -> Self {
-        let Changed {
+impl From<ChangedDecision> for PreviewedDecision {
+    fn from(changed: ChangedDecision) -> Self {
+        let ChangedDecision {
             past,
             action,
             decision,
@@ -225,8 +225,8 @@ impl From<Changed> for PreviewedDecision {
         Self {
             id: past.id,
             source: match past.source {
-                Source::DecisionLog => DecisionSource::DecisionLog,
-                Source::AuditLog => DecisionSource::AuditLog,
+                PastSource::DecisionLog => DecisionSource::DecisionLog,
+                PastSource::AuditLog => DecisionSource::AuditLog,
             },
             actor_id: past.actor_id,
             actor_type: past.actor_type.into(),
@@ -305,7 +305,7 @@ impl PolicyChange {
         for (field, number) in named {
             if number.is_some() && self.policies.is_some() {
                 let reason = "must be absent where `policies` says what all of them are";
-                return Err(Error::field(In::Body, field, reason));
+                return Err(Error::field(InputLocation::Body, field, reason));
             }
         }
         let all = named
@@ -314,7 +314,7 @@ impl PolicyChange {
         for (field, number) in all {
             if number.is_some_and(|number| number > MAX_NAMED) {
                 return Err(Error::field(
-                    In::Body,
+                    InputLocation::Body,
                     field,
                     format!("must have {MAX_NAMED} items at most"),
                 ));
@@ -325,18 +325,26 @@ impl PolicyChange {
                 let priority = policy.priority.unwrap_or_default();
                 if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority) {
                     let reason = format!("must be from -{MAX_PRIORITY} to {MAX_PRIORITY}");
-                    return Err(Error::field(In::Body, format!("{within}[{number}].priority"), reason));
+                    return Err(Error::field(
+                        InputLocation::Body,
+                        format!("{within}[{number}].priority"),
+                        reason,
+                    ));
                 }
             }
         }
         if !(1..=MAX_LAST).contains(&self.last.unwrap_or(DEFAULT_LAST)) {
-            return Err(Error::field(In::Body, "last", format!("must be from 1 to {MAX_LAST}")));
+            return Err(Error::field(
+                InputLocation::Body,
+                "last",
+                format!("must be from 1 to {MAX_LAST}"),
+            ));
         }
         Ok(())
     }
 
     /// The rules as the change would leave them.
-    async fn candidate(mut self, caller: &Caller<'_>, job: &Job) -> Result<(Candidate, Vec<PreviewWarning>), Error> {
+    async fn candidate(mut self, caller: &ApiCaller<'_>, job: &Job) -> Result<(Candidate, Vec<PreviewWarning>), Error> {
         let (store, tenant) = (caller.store(), caller.tenant_id());
         let keeps = self.policies.is_none();
         let (with, warnings) = match (self.policies.take(), self.with.take()) {
@@ -408,13 +416,13 @@ impl PolicyPreviewApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         body: Body<PolicyChange, MAX_POLICY_BODY_BYTES>,
     ) -> Result<Answer<PolicyPreview>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let Body(change) = body;
         change.check()?;
         let last = change.last.unwrap_or(DEFAULT_LAST);
-        caller.may(Action::PreviewPolicies, On::Tenant).await?;
+        caller.may(Action::PreviewPolicies, Target::Tenant).await?;
         let job = caller.job()?;
         let (candidate, warnings) = change.candidate(&caller, &job).await?;
         let tenant = caller.tenant().clone();

@@ -12,16 +12,16 @@ use super::{
     rule_changes::{CreatePolicyRule, DeletePolicyRule, ReorderPolicyRules, UpdatePolicyRule},
 };
 use crate::{
-    access::caller::On,
+    access::caller::Target,
     http::{
         CreatedTagged, Gone, Tag, Tagged,
         body::{Answer, Body, MAX_POLICY_BODY_BYTES},
-        caller::Caller,
-        error::{ALWAYS, E404, E409, E412, Error, Failure, In, WITH_BODY},
+        caller::ApiCaller,
+        error::{ALWAYS, E404, E409, E412, Error, Failure, InputLocation, WITH_BODY},
         etag::{IfMatch, etag},
-        idempotency::Once,
+        idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQuery, Path},
+        params::{Cursor, Limit, OptionalQueryParam, PathParam},
     },
     policy::{
         self,
@@ -274,11 +274,11 @@ impl PolicyRuleInput {
     fn check_shape(&self, new: bool) -> Result<(), Error> {
         if let Some(text) = self.policy_text.as_ref().filter(|text| text.len() > MAX_RULE_BYTES) {
             let reason = format!("has {} bytes; {MAX_RULE_BYTES} is the most", text.len());
-            return Err(Error::field(In::Body, "policy_text", reason));
+            return Err(Error::field(InputLocation::Body, "policy_text", reason));
         }
         if new && self.policy_text.is_none() && !self.has_parts() {
             let reason = "is missing, and so is `effect`; give one of the two";
-            return Err(Error::field(In::Body, "policy_text", reason));
+            return Err(Error::field(InputLocation::Body, "policy_text", reason));
         }
         Ok(())
     }
@@ -302,7 +302,7 @@ impl PolicyRuleInput {
                         "does not say the same as the other fields, which say: {}",
                         parts.to_text()
                     );
-                    return Err(Error::field(In::Body, "policy_text", reason));
+                    return Err(Error::field(InputLocation::Body, "policy_text", reason));
                 }
             }
             return Ok(Some(rule));
@@ -322,13 +322,13 @@ impl PolicyRuleInput {
         let text = statement.to_text();
         if text.len() > MAX_RULE_BYTES {
             let reason = format!("make a rule of {} bytes; {MAX_RULE_BYTES} is the most", text.len());
-            return Err(Error::field(In::Body, "conditions", reason));
+            return Err(Error::field(InputLocation::Body, "conditions", reason));
         }
         let rule = check_rule(&text).map_err(invalid("conditions"))?;
         // Conditions are taken as they are: they must not have ended the statement and begun another one.
         if Statement::of(&rule.statement, &text) != statement {
             let reason = "must be `when` and `unless` clauses and nothing else";
-            return Err(Error::field(In::Body, "conditions", reason));
+            return Err(Error::field(InputLocation::Body, "conditions", reason));
         }
         Ok(Some(rule))
     }
@@ -339,7 +339,7 @@ impl PolicyRuleInput {
             (Some(EffectName::Permit), _) => Effect::Permit,
             (Some(EffectName::Forbid), _) => Effect::Forbid,
             (None, Some(base)) => base.effect,
-            (None, None) => return Err(Error::field(In::Body, "effect", "is missing")),
+            (None, None) => return Err(Error::field(InputLocation::Body, "effect", "is missing")),
         };
         let principal = Part {
             name: "principal",
@@ -369,7 +369,7 @@ impl PolicyRuleInput {
     }
 
     fn action(&self, base: Option<&ActionScope>) -> Result<ActionScope, Error> {
-        let wrong = |reason: &str| Err(Error::field(In::Body, "action_ids", reason));
+        let wrong = |reason: &str| Err(Error::field(InputLocation::Body, "action_ids", reason));
         match (self.action_scope_type, self.action_ids.as_deref()) {
             (None, None) => Ok(base.cloned().unwrap_or(ActionScope::Any)),
             (Some(ActionScopeType::Any), None | Some([])) | (None, Some([])) => Ok(ActionScope::Any),
@@ -434,7 +434,7 @@ impl Part<'_> {
     }
 
     fn wrong(&self, member: &str, reason: &str) -> Error {
-        Error::field(In::Body, format!("{}_{member}", self.name), reason)
+        Error::field(InputLocation::Body, format!("{}_{member}", self.name), reason)
     }
 }
 
@@ -480,19 +480,19 @@ impl PolicyRulesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
         /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit>,
+        limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
-        cursor: OptionalQuery<Cursor>,
+        cursor: OptionalQueryParam<Cursor>,
     ) -> Result<Answer<Page<PolicyRule>>, Failure<{ ALWAYS | E404 }>> {
         let (tenant, policy) = (caller.tenant_id(), policy_id.0);
         let list = List::new("policy_rules", tenant, &policy.to_string());
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListPolicyRules, On::Policy(policy)).await?;
+        caller.may(Action::ListPolicyRules, Target::Policy(policy)).await?;
         let after = wanted.after.map(ordinal_of);
         let rows = policies::list_rules(caller.store(), tenant, policy, after, wanted.to_read()).await?;
         let rows = rows.ok_or_else(|| Error::no_such("policy", policy))?;
@@ -527,20 +527,20 @@ impl PolicyRulesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
         /// Whether to make the change even if it would leave nobody who could take it back.
-        force: OptionalQuery<bool>,
+        force: OptionalQueryParam<bool>,
         body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Once<CreatedTagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 }>> {
+    ) -> Result<Replayable<CreatedTagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 }>> {
         let (policy, Body(mut input)) = (policy_id.0, body);
         input.check_shape(true)?;
-        let permit = caller.may(Action::CreatePolicyRule, On::Policy(policy)).await?;
+        let permit = caller.may(Action::CreatePolicyRule, Target::Policy(policy)).await?;
         let notice = std::mem::take(&mut input.notice).take();
         let rule = caller.job()?.run(move || input.rule(None)).await??;
-        let rule = rule.ok_or_else(|| Error::field(In::Body, "policy_text", "is missing"))?;
+        let rule = rule.ok_or_else(|| Error::field(InputLocation::Body, "policy_text", "is missing"))?;
         let change = CreatePolicyRule {
             permit,
             policy,
@@ -574,15 +574,15 @@ impl PolicyRulesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
         /// The rule.
         #[oai(name = "ruleId")]
-        rule_id: Path<PolicyRuleId>,
+        rule_id: PathParam<PolicyRuleId>,
     ) -> Result<Tagged<PolicyRule>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetPolicyRule, On::Policy(policy_id.0)).await?;
+        caller.may(Action::GetPolicyRule, Target::Policy(policy_id.0)).await?;
         let rule = policies::find_rule(caller.store(), caller.tenant_id(), policy_id.0, rule_id.0).await?;
         let rule = rule.ok_or_else(|| Error::no_such("policy_rule", rule_id.0))?;
         let etag = of_rule(&rule);
@@ -602,24 +602,24 @@ impl PolicyRulesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
         /// The rule.
         #[oai(name = "ruleId")]
-        rule_id: Path<PolicyRuleId>,
+        rule_id: PathParam<PolicyRuleId>,
         /// The `ETag` of the rule as it was read: it is changed only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         /// Whether to make the change even if it would leave nobody who could take it back.
-        force: OptionalQuery<bool>,
+        force: OptionalQueryParam<bool>,
         body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Once<Tagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
+    ) -> Result<Replayable<Tagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
         let (policy, id, Body(mut input)) = (policy_id.0, rule_id.0, body);
         let mut expected = if_match.expected()?;
         input.check_shape(false)?;
-        let permit = caller.may(Action::UpdatePolicyRule, On::Policy(policy)).await?;
+        let permit = caller.may(Action::UpdatePolicyRule, Target::Policy(policy)).await?;
         let notice = match std::mem::take(&mut input.notice) {
             MaybeUndefined::Undefined => None,
             MaybeUndefined::Null => Some(None),
@@ -669,17 +669,17 @@ impl PolicyRulesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
         /// The `ETag` of the policy as it was read: it is changed only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<PolicyRuleOrder, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Once<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E412 }>> {
+    ) -> Result<Replayable<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E412 }>> {
         let (policy, expected, ids) = (policy_id.0, if_match.expected()?, body.0.ids);
-        let permit = caller.may(Action::ReorderPolicyRules, On::Policy(policy)).await?;
+        let permit = caller.may(Action::ReorderPolicyRules, Target::Policy(policy)).await?;
         let job = caller.job()?;
         let change = ReorderPolicyRules {
             permit,
@@ -702,21 +702,23 @@ impl PolicyRulesApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: Path<PolicyId>,
+        policy_id: PathParam<PolicyId>,
         /// The rule.
         #[oai(name = "ruleId")]
-        rule_id: Path<PolicyRuleId>,
+        rule_id: PathParam<PolicyRuleId>,
         /// The `ETag` of the rule as it was read: it is removed only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         /// Whether to make the change even if it would leave nobody who could take it back.
-        force: OptionalQuery<bool>,
+        force: OptionalQueryParam<bool>,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 | E412 }>> {
         let expected = if_match.expected()?;
-        let permit = caller.may(Action::DeletePolicyRule, On::Policy(policy_id.0)).await?;
+        let permit = caller
+            .may(Action::DeletePolicyRule, Target::Policy(policy_id.0))
+            .await?;
         let change = DeletePolicyRule {
             permit,
             policy: policy_id.0,

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{CreateTenant, UpdateTenant};
 use crate::{
-    access::caller::{Circumstances, On},
+    access::caller::{PolicyContext, Target},
     http::{
         Created, CreatedTagged, Tag, Tagged,
         body::{Answer, Body},
-        caller::Caller,
+        caller::ApiCaller,
         error::{ALWAYS, E404, E409, E412, Error, Failure, WITH_BODY},
         etag::{IfMatch, etag},
-        idempotency::Once,
+        idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQuery, Path},
+        params::{Cursor, Limit, OptionalQueryParam, PathParam},
     },
     resources::{
         api_keys::{
@@ -104,15 +104,15 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit>,
+        limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
-        cursor: OptionalQuery<Cursor>,
+        cursor: OptionalQueryParam<Cursor>,
     ) -> Result<Answer<Page<Tenant>>, Failure<{ ALWAYS }>> {
         let list = List::new("tenants", caller.tenant_id(), "");
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListTenants, On::Tenant).await?;
+        caller.may(Action::ListTenants, Target::Tenant).await?;
         let rows = tenants::list(caller.store(), wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |tenant| tenant.id, Tenant::from)))
     }
@@ -126,11 +126,11 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         body: Body<TenantCreate>,
-    ) -> Result<Once<CreatedTagged<Tenant>>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Replayable<CreatedTagged<Tenant>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(TenantCreate { name, slug }) = body;
-        let permit = caller.may(Action::CreateTenant, On::Tenant).await?;
+        let permit = caller.may(Action::CreateTenant, Target::Tenant).await?;
         let id = TenantId::new();
         let change = CreateTenant {
             permit,
@@ -158,11 +158,11 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The tenant that is asked for.
-        id: Path<TenantId>,
+        id: PathParam<TenantId>,
     ) -> Result<Tagged<Tenant>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetTenant, On::Tenant).await?;
+        caller.may(Action::GetTenant, Target::Tenant).await?;
         let tenant = tenants::find(caller.store(), id.0).await?;
         Ok(Tenant::tagged(tenant.ok_or_else(|| Error::no_such("tenant", id.0))?))
     }
@@ -175,16 +175,16 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The tenant that is to be changed.
-        id: Path<TenantId>,
+        id: PathParam<TenantId>,
         /// The `ETag` of the tenant as it was read: it is changed only where it is still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
         body: Body<TenantUpdate>,
     ) -> Result<Tagged<Tenant>, Failure<{ WITH_BODY | E404 | E412 }>> {
         let expected = if_match.expected()?;
-        let permit = caller.may(Action::UpdateTenant, On::Tenant).await?;
+        let permit = caller.may(Action::UpdateTenant, Target::Tenant).await?;
         let change = UpdateTenant {
             permit,
             id: id.0,
@@ -208,26 +208,26 @@ impl TenantsApi {
         &self,
         /// The tenant that the credential belongs to: the master tenant.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The tenant that gets the key.
-        id: Path<TenantId>,
+        id: PathParam<TenantId>,
         body: Body<ApiKeyCreate>,
-    ) -> Result<Once<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Replayable<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
         let key = body.0.check()?;
         let own = id.0 == caller.tenant_id();
         let caller = caller.knowing(key.identity_provider_id.filter(|_| own)).await?;
         // A provider of another tenant is nothing that policy could look at here.
         let for_tenant = || {
             let context = key.context().into_iter();
-            Circumstances::of(context.filter(|(name, _)| *name != "identity_provider"))
+            PolicyContext::of(context.filter(|(name, _)| *name != "identity_provider"))
         };
         let permit = caller
-            .may_with(Action::CreateTenantApiKey, On::Tenant, for_tenant)
+            .may_with(Action::CreateTenantApiKey, Target::Tenant, for_tenant)
             .await?;
         if own {
             // In its own tenant this is no more than making a key.
             caller
-                .may_with(Action::CreateApiKey, On::Tenant, || new_key(&caller, &key))
+                .may_with(Action::CreateApiKey, Target::Tenant, || new_key(&caller, &key))
                 .await?;
         }
         let change = CreateApiKey::for_tenant(permit, id.0, key);

@@ -15,7 +15,7 @@ use crate::{
     access::caller::Permit,
     store::{
         Applied, Change, Record, Store, StoreError, Tx,
-        revision::{Changed, Expected, Revision, check},
+        revision::{Expected, Revision, RevisionMismatch, check},
     },
     types::{
         ids::TenantId,
@@ -65,7 +65,7 @@ pub async fn list(store: &Store, after: Option<Uuid>, limit: u64) -> Result<Vec<
 #[derive(Debug)]
 pub enum TenantRefusal {
     /// It is not as the change expects it: somebody else has changed it.
-    Changed,
+    RevisionMismatch,
     /// There is no such tenant.
     NoTenant(TenantId),
     /// Another tenant has this short name.
@@ -76,9 +76,9 @@ pub enum TenantRefusal {
     Store(StoreError),
 }
 
-impl From<Changed> for TenantRefusal {
-    fn from(_: Changed) -> Self {
-        Self::Changed
+impl From<RevisionMismatch> for TenantRefusal {
+    fn from(_: RevisionMismatch) -> Self {
+        Self::RevisionMismatch
     }
 }
 

@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{CreateUser, SuspendUser, UpdateUser, UserRefusal};
 use crate::{
-    access::caller::{Circumstances, On},
+    access::caller::{PolicyContext, Target},
     http::{
         CreatedTagged, Gone, Tag, Tagged,
         body::{Answer, Body},
-        caller::Caller,
-        error::{ALWAYS, E404, E409, E412, Error, Failure, In, WITH_BODY},
+        caller::ApiCaller,
+        error::{ALWAYS, E404, E409, E412, Error, Failure, InputLocation, WITH_BODY},
         etag::{IfMatch, etag},
-        idempotency::{Once, Unwritten},
+        idempotency::{Replayable, WriteError},
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQuery, Path},
+        params::{Cursor, Limit, OptionalQueryParam, PathParam},
     },
     policy::entities,
     resources::users,
@@ -121,7 +121,7 @@ pub struct Suspension {
 fn check_roles(roles: Option<&Vec<RoleName>>) -> Result<(), Error> {
     if roles.is_some_and(|roles| roles.len() > MAX_ROLES) {
         return Err(Error::field(
-            In::Body,
+            InputLocation::Body,
             "roles",
             format!("must not have more than {MAX_ROLES} entries"),
         ));
@@ -134,13 +134,13 @@ fn role_texts(roles: &[RoleName]) -> RestrictedExpression {
 }
 
 /// That another user has an address, and who: the user is named to callers who may read them.
-async fn already_exists(caller: &Caller<'_>, email: &Email) -> Error {
+async fn already_exists(caller: &ApiCaller<'_>, email: &Email) -> Error {
     let user = users::find_by_email(caller.store(), caller.tenant_id(), email).await;
     let id = match user {
         Ok(Some(user)) => {
             let id = UserId(user.id);
             let may_read = caller
-                .could(Action::GetUser, On::User(id), Circumstances::default)
+                .could(Action::GetUser, Target::User(id), PolicyContext::default)
                 .await;
             may_read.unwrap_or(false).then_some(id)
         }
@@ -163,19 +163,19 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// Only the user with this email address (ignoring case).
-        email: OptionalQuery<Email>,
+        email: OptionalQueryParam<Email>,
         /// How many rows to answer with at most.
-        limit: OptionalQuery<Limit>,
+        limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
-        cursor: OptionalQuery<Cursor>,
+        cursor: OptionalQueryParam<Cursor>,
     ) -> Result<Answer<Page<User>>, Failure<{ ALWAYS }>> {
         let tenant = caller.tenant_id();
         let filter = email.0.as_ref().map(Email::key).unwrap_or_default();
         let list = List::new("users", tenant, &filter);
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListUsers, On::Tenant).await?;
+        caller.may(Action::ListUsers, Target::Tenant).await?;
         let rows = users::list(caller.store(), tenant, email.0.as_ref(), wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |user| user.id, User::from)))
     }
@@ -188,19 +188,19 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         body: Body<UserCreate>,
-    ) -> Result<Once<CreatedTagged<User>>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Replayable<CreatedTagged<User>>, Failure<{ WITH_BODY | E409 }>> {
         let Body(UserCreate { email, name, roles }) = body;
         check_roles(roles.as_ref())?;
         let roles = roles.unwrap_or_default();
         let context = || {
-            Circumstances::of([
+            PolicyContext::of([
                 ("email", RestrictedExpression::new_string(email.to_string())),
                 ("roles", role_texts(&roles)),
             ])
         };
-        let permit = caller.may_with(Action::CreateUser, On::Tenant, context).await?;
+        let permit = caller.may_with(Action::CreateUser, Target::Tenant, context).await?;
         let id = UserId::new();
         let change = CreateUser {
             permit,
@@ -218,7 +218,7 @@ impl UsersApi {
             ))
         };
         match caller.write(change, answer).await {
-            Err(Unwritten::Refused(UserRefusal::EmailTaken)) => Err(already_exists(&caller, &email).await.into()),
+            Err(WriteError::Refused(UserRefusal::EmailTaken)) => Err(already_exists(&caller, &email).await.into()),
             outcome => Ok(outcome?),
         }
     }
@@ -231,11 +231,11 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The user.
-        id: Path<UserId>,
+        id: PathParam<UserId>,
     ) -> Result<Tagged<User>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetUser, On::User(id.0)).await?;
+        caller.may(Action::GetUser, Target::User(id.0)).await?;
         let user = access::users::find(caller.store(), caller.tenant_id(), id.0).await?;
         Ok(User::tagged(user.ok_or_else(|| Error::no_such("user", id.0))?))
     }
@@ -249,9 +249,9 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The user.
-        id: Path<UserId>,
+        id: PathParam<UserId>,
         /// The `ETag` of the user as they were read: they are changed only where they are still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
@@ -272,9 +272,9 @@ impl UsersApi {
                 ("email", email.as_ref().map(address)),
                 ("email_verified", email_verified.map(RestrictedExpression::new_bool)),
             ];
-            Circumstances::of(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
+            PolicyContext::of(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
         };
-        let permit = caller.may_with(Action::UpdateUser, On::User(id.0), context).await?;
+        let permit = caller.may_with(Action::UpdateUser, Target::User(id.0), context).await?;
         let change = UpdateUser {
             permit,
             id: id.0,
@@ -299,14 +299,16 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The user.
-        id: Path<UserId>,
+        id: PathParam<UserId>,
         body: Body<Suspension>,
-    ) -> Result<Once<Tagged<User>>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Replayable<Tagged<User>>, Failure<{ WITH_BODY | E404 }>> {
         let Body(Suspension { active }) = body;
-        let context = || Circumstances::of([("active", RestrictedExpression::new_bool(active))]);
-        let permit = caller.may_with(Action::SuspendUser, On::User(id.0), context).await?;
+        let context = || PolicyContext::of([("active", RestrictedExpression::new_bool(active))]);
+        let permit = caller
+            .may_with(Action::SuspendUser, Target::User(id.0), context)
+            .await?;
         let change = SuspendUser {
             permit,
             id: id.0,
@@ -325,15 +327,15 @@ impl UsersApi {
         &self,
         /// The tenant. It must be the one that the credential belongs to.
         #[oai(name = "X-Tenant-ID")]
-        caller: Caller<'_>,
+        caller: ApiCaller<'_>,
         /// The user.
-        id: Path<UserId>,
+        id: PathParam<UserId>,
         /// The `ETag` of the user as they were read: they are erased only where they are still so.
         #[oai(name = "If-Match")]
         if_match: IfMatch,
     ) -> Result<Gone, Failure<{ ALWAYS | E404 | E412 }>> {
         let expected = if_match.expected()?;
-        let permit = caller.may(Action::DeleteUser, On::User(id.0)).await?;
+        let permit = caller.may(Action::DeleteUser, Target::User(id.0)).await?;
         caller.erase(permit, id.0, expected).await?;
         Ok(Gone::Done)
     }

@@ -16,7 +16,7 @@ use crate::{
     access::{caller::Permit, decision_log},
     store::{
         Applied, Change, Record, Store, StoreError, Tx,
-        revision::{Changed, Expected, Revision, check},
+        revision::{Expected, Revision, RevisionMismatch, check},
     },
     types::{
         ids::{TenantId, UserId},
@@ -66,7 +66,7 @@ pub async fn list(
 #[derive(Debug)]
 pub enum UserRefusal {
     /// They are not as the change expects them: somebody else has changed them.
-    Changed,
+    RevisionMismatch,
     /// The tenant has no such user.
     NoUser(UserId),
     /// Another user of the tenant has this address.
@@ -75,9 +75,9 @@ pub enum UserRefusal {
     Store(StoreError),
 }
 
-impl From<Changed> for UserRefusal {
-    fn from(_: Changed) -> Self {
-        Self::Changed
+impl From<RevisionMismatch> for UserRefusal {
+    fn from(_: RevisionMismatch) -> Self {
+        Self::RevisionMismatch
     }
 }
 

@@ -57,7 +57,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use crate::http::error::{Error, In};
+use crate::http::error::{Error, InputLocation};
 use activity::{Activity, Unfinished, Verdict};
 use body::{Pieces, Watched};
 use places::{NoPlace, Place, Places};
@@ -348,7 +348,7 @@ pub fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Error> {
         (Some(host), None) if !is_host(host.as_bytes()) => "is not the name of a host with an optional port",
         _ => return Ok(()),
     };
-    Err(Error::field(In::Header, "Host", reason))
+    Err(Error::field(InputLocation::Header, "Host", reason))
 }
 
 /// Whether this is a host, as a name or an address, with a port where one is given (RFC 9110 §7.2).

@@ -16,7 +16,7 @@ use poem::{
 use sha2::{Digest as _, Sha256};
 use tracing::field;
 
-use super::compression::Page;
+use super::compression::StaticPage;
 use crate::http::{body::JSON, document::Document, error::Error, error_code::ErrorCode};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -171,7 +171,7 @@ fn bar(current: &str) -> String {
 
 /// A page that runs scripts of its own: Swagger UI, or Redoc.
 pub struct Tool {
-    page: Page,
+    page: StaticPage,
     policy: Option<HeaderValue>,
 }
 
