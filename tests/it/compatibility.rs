@@ -250,7 +250,7 @@ impl Comparison<'_> {
 }
 
 fn document(yaml: &str) -> Value {
-    serde_yaml::from_str(yaml).expect("YAML")
+    yaml_serde::from_str(yaml).expect("YAML")
 }
 
 fn released() -> Value {

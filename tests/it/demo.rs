@@ -203,7 +203,7 @@ async fn try_example(document: &Value, path: &str, method: &str, operation: &Val
 #[test]
 fn every_example_works_at_first_press_and_answers_as_documented() {
     run(async {
-        let document: Value = serde_yaml::from_str(include_str!("../../spec/openapi.yaml")).expect("YAML");
+        let document: Value = yaml_serde::from_str(include_str!("../../spec/openapi.yaml")).expect("YAML");
         let operations: Vec<_> = document["paths"].as_object().expect("paths").iter().collect();
         let operations = operations.into_iter().flat_map(|(path, item)| {
             let methods = item.as_object().into_iter().flatten();

@@ -123,7 +123,7 @@ fn names_in_a_generated_go_client_are_unique() {
 }
 
 fn from_yaml(text: &str) -> Value {
-    serde_yaml::from_str(text).expect("the document is YAML")
+    yaml_serde::from_str(text).expect("the document is YAML")
 }
 
 async fn the_served_documents_are_the_committed_one(aka: Aka) {
