@@ -4,24 +4,31 @@
 //! * Of the other answers only those to readers, and only those without an `ETag`: the tag names the bytes of an answer
 //!   (RFC 9110 §8.8.3.3), and one that was weakened because of its coding could not be sent back as `If-Match`. What has a
 //!   tag is small. What holds a key is never packed: its length would say something about it.
+//! * They are packed while they are sent, each part as soon as it is there ([`packed`]): nothing waits for the end of an
+//!   answer, which a stream may not have.
 
-use std::{io::Write as _, sync::OnceLock};
+use std::{
+    io::{self, Write as _},
+    sync::OnceLock,
+};
 
+use async_compression::{Level, tokio::bufread::GzipEncoder};
 use flate2::{Compression, write::GzEncoder};
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Body as _, Bytes};
 use poem::{
     Body, Request, Response,
     http::{
         HeaderValue, Method, StatusCode,
-        header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, VARY},
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY},
     },
 };
+use tokio::io::BufReader;
 
 use super::accept;
 
 /// Bytes from which packing is worth it: less goes into one packet anyway.
-const WORTH_IT: usize = 1024;
-/// Bytes from which packing takes so long that other requests must not wait for it.
-const LONG: usize = 64 * 1024;
+const WORTH_IT: u64 = 1024;
 
 /// Something that stays as it is.
 pub struct StaticPage {
@@ -52,7 +59,7 @@ impl StaticPage {
         let packed = || {
             let packed = self
                 .packed
-                .get_or_init(|| tokio::task::block_in_place(|| pack(self.plain.as_bytes(), Compression::default())));
+                .get_or_init(|| tokio::task::block_in_place(|| pack(self.plain.as_bytes())));
             packed.as_deref()
         };
         let mut response = match takes_gzip(request).then(packed).flatten() {
@@ -87,31 +94,37 @@ fn takes_gzip(request: &Request) -> bool {
     by_star
 }
 
-/// Packs an answer where that is worth it.
-pub async fn packed(mut response: Response) -> Response {
+/// Packs an answer where that is worth it, piece by piece as it is sent.
+#[must_use]
+pub fn packed(mut response: Response) -> Response {
     let fits = response.status() == StatusCode::OK
         && !response.headers().contains_key(ETAG)
-        && !response.headers().contains_key(CONTENT_ENCODING);
+        && !response.headers().contains_key(CONTENT_ENCODING)
+        && !is_event_stream(&response);
     if !fits {
         return response;
     }
-    let Ok(plain) = response.take_body().into_bytes().await else {
+    let plain: BoxBody<Bytes, io::Error> = response.take_body().into();
+    if plain.size_hint().upper().is_some_and(|bytes| bytes < WORTH_IT) {
+        response.set_body(plain);
         return response;
-    };
-    let packed = match plain.len() {
-        0..WORTH_IT => None,
-        WORTH_IT..LONG => pack(&plain, Compression::fast()),
-        _ => tokio::task::block_in_place(|| pack(&plain, Compression::fast())),
-    };
-    match packed {
-        Some(packed) => {
-            response.headers_mut().insert(CONTENT_ENCODING, GZIP);
-            response.set_body(packed);
-            varies(&mut response);
-        }
-        None => response.set_body(Body::from(plain)),
     }
+    let plain = BufReader::new(Body::from(plain).into_async_read());
+    let packed = GzipEncoder::with_quality(plain, Level::Fastest);
+    response.set_body(Body::from_async_read(packed));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_ENCODING, GZIP);
+    headers.remove(CONTENT_LENGTH);
+    varies(&mut response);
     response
+}
+
+/// Whether an answer is a stream of events, whose readers wait for each of them: proxies and clients that unpack may hold
+/// them back.
+fn is_event_stream(response: &Response) -> bool {
+    response
+        .content_type()
+        .is_some_and(|content_type| content_type.starts_with("text/event-stream"))
 }
 
 /// Tells caches that the next client may get other bytes.
@@ -121,9 +134,63 @@ fn varies(response: &mut Response) {
         .append(VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
-fn pack(plain: &[u8], how: Compression) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), how);
-    // Writing to memory does not fail; if it did, the answer would go as it is.
+fn pack(plain: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::default());
+    // Writing to memory does not fail; if it did, the page would go as it is.
     encoder.write_all(plain).ok()?;
     encoder.finish().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+    use futures_util::{StreamExt as _, stream};
+
+    use super::*;
+
+    fn is_packed(response: &Response) -> bool {
+        response.headers().contains_key(CONTENT_ENCODING)
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_sent_as_it_comes() {
+        let piece = "one piece of the answer, ".repeat(10);
+        let endless = stream::iter([Ok::<_, io::Error>(piece.clone())]).chain(stream::pending());
+        let response = packed(Response::builder().body(Body::from_bytes_stream(endless)));
+        assert!(is_packed(&response));
+        let mut sent = Vec::new();
+        let mut parts = Box::pin(response.into_body().into_bytes_stream());
+        let mut unpacked = vec![0; piece.len()];
+        while GzDecoder::new(&*sent).read_exact(&mut unpacked).is_err() {
+            sent.extend(parts.next().await.expect("a part").expect("no error"));
+        }
+        assert_eq!(unpacked, piece.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_packed_whole() {
+        let pieces: Vec<_> = (0..2_000).map(|number| format!("piece {number}, ")).collect();
+        let whole = pieces.concat();
+        let pieces = stream::iter(pieces.into_iter().map(Ok::<_, io::Error>));
+        let response = packed(Response::builder().body(Body::from_bytes_stream(pieces)));
+        let sent = response.into_body().into_bytes().await.expect("a body");
+        assert!(sent.len() < whole.len() / 2);
+        let mut unpacked = String::new();
+        GzDecoder::new(&*sent).read_to_string(&mut unpacked).expect("gzip");
+        assert_eq!(unpacked, whole);
+    }
+
+    #[test]
+    fn short_answers_and_streams_of_events_are_left_as_they_are() {
+        let of = |bytes| Response::builder().body("a".repeat(bytes));
+        assert!(!is_packed(&packed(of(1_023))));
+        assert!(is_packed(&packed(of(1_024))));
+        for content_type in ["text/event-stream", "text/event-stream; charset=utf-8"] {
+            let events = Body::from_bytes_stream(stream::pending::<Result<Bytes, io::Error>>());
+            let response = Response::builder().content_type(content_type).body(events);
+            assert!(!is_packed(&packed(response)));
+        }
+    }
 }

@@ -292,7 +292,7 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
                 etag::leave_out(known, &mut response);
             }
             if may_pack {
-                response = compression::packed(response).await;
+                response = compression::packed(response);
             }
             let headers = response.headers_mut();
             headers.insert(REQUEST_ID, id.to_header());
