@@ -92,8 +92,7 @@ impl<'a> ApiCaller<'a> {
             return crate::resources::identities::rows::list_at(self.store(), tenant, user, provider, after, limit)
                 .await;
         }
-        self.app
-            .of_users
+        self.store()
             .ask(OfUser {
                 tenant,
                 user,
@@ -114,8 +113,7 @@ impl<'a> ApiCaller<'a> {
         external_id: ExternalId,
     ) -> Result<Option<Found>, StoreError> {
         let tenant = self.tenant_id();
-        self.app
-            .lookups
+        self.store()
             .ask(Lookup {
                 tenant,
                 identity_provider_id,

@@ -25,9 +25,8 @@ use poem_openapi::{
 use serde::Serialize;
 
 use crate::{
-    access::{accounts::Lookup, api_keys::ApiKeys, decision_log::DecisionLog, tenants::Tenants, tokens::Tokens},
-    resources::identities::rows::OfUser,
-    store::{Coalesced, Store, revision::TagKey},
+    access::{api_keys::ApiKeys, decision_log::DecisionLog, tenants::Tenants, tokens::Tokens},
+    store::{Store, revision::TagKey},
 };
 use body::Answer;
 
@@ -36,10 +35,6 @@ use body::Answer;
 pub struct App {
     /// The data.
     pub store: Store,
-    /// Whose account is it?
-    pub lookups: Coalesced<Lookup>,
-    /// Which accounts has a user?
-    pub of_users: Coalesced<OfUser>,
     /// The tenants in memory.
     pub tenants: Tenants,
     /// The API keys in memory.

@@ -51,7 +51,7 @@ use crate::{
         kept_answers,
     },
     resources::identity_providers,
-    store::{Coalesced, DatabaseUrl, Store, StoreError, revision::TagKey, root_key::RootKeySource},
+    store::{DatabaseUrl, Store, StoreError, revision::TagKey, root_key::RootKeySource},
     types::request_id::{REQUEST_ID, RequestId},
 };
 
@@ -88,11 +88,8 @@ impl Server {
             sealed => sealed?,
         }
         let client = JwksClient::new(jwks_allow_private).map_err(|error| StoreError::Fault(error.to_string()))?;
-        let lookups = Coalesced::new(&store);
         let app = App {
-            tokens: Tokens::new(client, lookups.clone()),
-            lookups,
-            of_users: Coalesced::new(&store),
+            tokens: Tokens::new(client),
             tags: TagKey::new(store.root_key()),
             store,
             tenants,

@@ -1,18 +1,18 @@
 //! The store: opening a database, reading from it, and the one way of writing to it.
 //!
 //! The rest of the program sees one [`Store`], whether SQLite or PostgreSQL is behind it. It reads through
-//! [`Store::reader`], and it changes things only by handing over a [`Change`] ([`change`] says what that is,
-//! [`writer`] how many of them share a commit).
+//! [`Store::reader_of`], or with what other requests read at the same time ([`Store::ask`], [`questions`]). It changes
+//! things only by handing over a [`Change`] ([`change`] says what that is, [`writer`] how many of them share a commit).
 
 pub mod backup;
 mod batch;
 pub mod change;
-mod coalesced;
 mod connect;
 mod error;
 mod migrations;
 mod pool;
 mod probe;
+mod questions;
 mod records;
 pub mod revision;
 pub mod root_key;
@@ -31,7 +31,6 @@ use std::{
 };
 
 pub use change::{Applied, Change, Record, Tx};
-pub use coalesced::{Coalesced, Question};
 pub use connect::DatabaseUrl;
 use connect::Purpose;
 pub use error::StoreError;
@@ -39,6 +38,8 @@ pub use migrations::{Undone, migrate, migrate_down, migrations, pending_migratio
 use pool::Pool;
 pub use pool::Reader;
 use probe::Probe;
+pub use questions::Question;
+use questions::Questions;
 use sea_orm::ConnectionTrait;
 use shares::Shares;
 use time::Time;
@@ -66,6 +67,7 @@ const PROBE_WITHIN: Duration = Duration::from_secs(2);
 pub struct Store {
     reader: Reader,
     shares: Arc<Shares>,
+    questions: Arc<Questions>,
     writer: Writer,
     time: Time,
     root_key: RootKey,
@@ -102,6 +104,7 @@ impl Store {
             time: Time::open(&reader).await?,
             reader,
             shares: Arc::new(Shares::new(usize::try_from(share).unwrap_or(1))),
+            questions: Arc::default(),
             writer: Writer::start(Arc::new(writing), root_key.clone(), on_new_version),
             root_key,
             traces: Traces::start(url.clone()),
@@ -127,6 +130,15 @@ impl Store {
     #[must_use]
     pub fn reader_of(&self, tenant: TenantId) -> Reader {
         self.reader.of(&self.shares, tenant)
+    }
+
+    /// Asks a question, together with others of its kind that are asked at the same time.
+    ///
+    /// # Errors
+    ///
+    /// Where the database cannot be asked, or too many questions wait.
+    pub async fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer, StoreError> {
+        self.questions.ask(question, &self.reader).await
     }
 
     /// Carries out a change. When this returns a success, the change is durable, together with its audit entry and

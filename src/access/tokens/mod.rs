@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     policy::{Memo, entities},
-    store::{Coalesced, Store, StoreError},
+    store::{Store, StoreError},
     types::{
         ids::{IdentityProviderId, TenantId, UserId},
         scopes::Scope,
@@ -173,16 +173,14 @@ impl Claims {
 #[derive(Clone)]
 pub struct Tokens {
     keys: IssuerKeys,
-    lookups: Coalesced<Lookup>,
 }
 
 impl Tokens {
-    /// Checks tokens with keys that this client fetches, and finds the users to whom their subjects are linked.
+    /// Checks tokens with keys that this client fetches.
     #[must_use]
-    pub fn new(client: JwksClient, lookups: Coalesced<Lookup>) -> Self {
+    pub fn new(client: JwksClient) -> Self {
         Self {
             keys: IssuerKeys::new(client),
-            lookups,
         }
     }
 
@@ -210,7 +208,7 @@ impl Tokens {
             .ok_or(TokenRefusal::UnknownIssuer)?;
         let (provider, issuer) = tenant.issuer(&token.issuer).ok_or(TokenRefusal::UnknownIssuer)?;
         let claims = self.verify(tenant_id, issuer, token).await?;
-        caller(store, &self.lookups, &tenant, (provider, issuer), &claims).await
+        caller(store, &tenant, (provider, issuer), &claims).await
     }
 
     async fn verify(&self, tenant: TenantId, issuer: &Issuer, token: &Token<'_>) -> Result<Claims, TokenRefusal> {
@@ -258,7 +256,6 @@ impl Tokens {
 /// Who a verified token stands for: the user to whom its subject is linked, else the subject itself.
 async fn caller(
     store: &Store,
-    lookups: &Coalesced<Lookup>,
     tenant: &Arc<TenantState>,
     (provider, issuer): (IdentityProviderId, &Issuer),
     claims: &Claims,
@@ -269,7 +266,7 @@ async fn caller(
         identity_provider_id: provider,
         external_id: claims.sub.clone(),
     };
-    let identity = lookups.ask(asked).await?;
+    let identity = store.ask(asked).await?;
     let user = match identity.and_then(|found| found.identity.user_id) {
         Some(user) => crate::access::users::find(store, tenant_id, UserId(user)).await?,
         None => None,
