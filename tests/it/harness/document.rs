@@ -96,6 +96,7 @@ const OF_ANY: &[&str] = &[
     "content-type",
     "content-encoding",
     "content-length",
+    "transfer-encoding",
     "date",
     "connection",
     "allow",
