@@ -165,7 +165,6 @@ async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
         let change = UpdatePolicy {
             permit: Permit::of_operator(tenant::find(store, &tenant).await?, Action::UpdatePolicy),
             id,
-            expected: None,
             name: None,
             description: None,
             enabled: Some(enabled),

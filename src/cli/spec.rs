@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::{Outcome, print};
-use crate::http::document::Document;
+use crate::resources;
 
 #[derive(Args, Clone, Copy)]
 pub struct Arguments {
@@ -21,9 +21,9 @@ enum Format {
 }
 
 pub fn run(arguments: Arguments) -> Outcome {
-    let document = Document::get();
-    print(match arguments.format {
-        Format::Yaml => document.yaml().plain(),
-        Format::Json => document.json().plain(),
+    let document = resources::document();
+    print(&match arguments.format {
+        Format::Yaml => document.to_yaml(),
+        Format::Json => document.to_json(),
     })
 }

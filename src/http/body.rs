@@ -4,8 +4,6 @@
 //! error that names the field, beside all other mistakes of the body. The types say what is read (serde) and what the document tells (poem-openapi); the
 //! tests of the document hold the two together.
 
-use std::time::Duration;
-
 use poem::{
     Body as RawBody, IntoResponse, Request, RequestBody, Response,
     error::ReadBodyError,
@@ -24,29 +22,24 @@ use serde::{
 use serde_json::{Map, Value};
 
 use super::{
+    document::Route,
     error::{Error, InputLocation, Mistake},
     idempotency::Reading,
+    operations::BodyLimits,
 };
 
 /// The media type of everything.
 pub const JSON: &str = "application/json";
-/// The size of a body at most, in bytes. The largest useful one, a provider with inline keys, has half of it.
-pub const MAX_BODY_BYTES: usize = 64 * 1024;
-/// The same where the body is a set of policies.
-pub const MAX_POLICY_BODY_BYTES: usize = 1024 * 1024;
 
 /// Mistakes that are listed beside the first: enough for every body that a person would write.
 const MAX_LISTED: usize = 50;
 /// What is wrong with a field that is not there.
 const MISSING: &str = "is missing";
 
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A request's body.
-pub struct Body<T, const MAX_BYTES: usize = MAX_BODY_BYTES>(pub T);
+pub struct Body<T>(pub T);
 
-impl<T: Type, const MAX: usize> Payload for Body<T, MAX> {
+impl<T: Type> Payload for Body<T> {
     const CONTENT_TYPE: &'static str = JSON;
 
     fn check_content_type(content_type: &str) -> bool {
@@ -68,25 +61,29 @@ impl<T: Type, const MAX: usize> Payload for Body<T, MAX> {
     }
 }
 
-impl<T: Type + DeserializeOwned, const MAX: usize> ParsePayload for Body<T, MAX> {
+impl<T: Type + DeserializeOwned> ParsePayload for Body<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let too_large = Error::PayloadTooLarge { max_bytes: MAX };
+        let route = request.data::<Route>();
+        let limits = route
+            .and_then(|route| route.operation.body)
+            .unwrap_or(BodyLimits::DEFAULT);
+        let too_large = || Error::payload_too_large(limits.max_bytes);
         // What is announced as too large need not be read to be refused.
         let announced = request
             .header(CONTENT_LENGTH)
             .and_then(|length| length.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > MAX) {
-            return Err(too_large.into());
+        if announced.is_some_and(|length| length > limits.max_bytes) {
+            return Err(too_large().into());
         }
-        let read = tokio::time::timeout(BODY_TIMEOUT, body.take()?.into_bytes_limit(MAX)).await;
-        let bytes = read.map_err(|_| Error::BodyTimedOut)?.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => too_large,
-            other => Error::MalformedJson {
-                reason: format!("it could not be read: {other}"),
-            },
-        })?;
+        let read = tokio::time::timeout(limits.within, body.take()?.into_bytes_limit(limits.max_bytes)).await;
+        let bytes = read
+            .map_err(|_| Error::body_timed_out())?
+            .map_err(|error| match error {
+                ReadBodyError::PayloadTooLarge => too_large(),
+                other => Error::malformed_json(format_args!("it could not be read: {other}")),
+            })?;
         let value = parse(&bytes)?;
         Reading::body(request, &bytes);
         Ok(Self(value))
@@ -96,38 +93,25 @@ impl<T: Type + DeserializeOwned, const MAX: usize> ParsePayload for Body<T, MAX>
 /// Reads JSON.
 fn parse<T: Type + DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     if bytes.is_empty() {
-        return Err(Error::MalformedJson {
-            reason: "it is empty".into(),
-        });
+        return Err(Error::malformed_json("it is empty"));
     }
     // What is wrong with the JSON goes before what is wrong with its fields, wherever the two are.
     let malformed = || serde_json::from_slice::<IgnoredAny>(bytes).err();
     if bytes.trim_ascii_start().first() != Some(&b'{') {
-        return Err(match malformed() {
-            Some(error) => Error::MalformedJson {
-                reason: error.to_string(),
-            },
-            None => Error::field(InputLocation::Body, "", "must be a JSON object"),
-        });
+        return Err(malformed().map_or_else(
+            || Error::field(InputLocation::Body, "", "must be a JSON object"),
+            Error::malformed_json,
+        ));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| match malformed() {
-        Some(error) => Error::MalformedJson {
-            reason: error.to_string(),
-        },
+        Some(error) => Error::malformed_json(error),
         None => match mistake(error) {
-            Ok(first) => Error::InvalidInput {
-                others: others::<T>(bytes, &first),
-                first,
-            },
-            Err(cause) => Error::MalformedJson {
-                reason: cause.to_string(),
-            },
+            Ok(first) => Error::invalid_input(&first, &others::<T>(bytes, &first)),
+            Err(cause) => Error::malformed_json(cause),
         },
     })?;
-    json.end().map_err(|error| Error::MalformedJson {
-        reason: error.to_string(),
-    })?;
+    json.end().map_err(Error::malformed_json)?;
     Ok(value)
 }
 
@@ -260,7 +244,7 @@ fn describe(path: String, cause: &serde_json::Error) -> (String, String) {
     (field, text.to_owned())
 }
 
-impl<'a, T: Type + DeserializeOwned, const MAX: usize> ApiExtractor<'a> for Body<T, MAX> {
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Body<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
     type ParamType = ();
@@ -290,8 +274,8 @@ impl<'a, T: Type + DeserializeOwned, const MAX: usize> ApiExtractor<'a> for Body
             Some(found) if Self::check_content_type(found) => <Self as ParsePayload>::from_request(request, body).await,
             found => {
                 let found = found.filter(|found| !found.trim().is_empty());
-                let found = found.map(|found| found.chars().take(100).collect());
-                Err(Error::UnsupportedMediaType { found }.into())
+                let shown: Option<String> = found.map(|found| found.chars().take(100).collect());
+                Err(Error::unsupported_media_type(shown.as_deref()).into())
             }
         }
     }
@@ -353,10 +337,7 @@ impl<T: Serialize + Send> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
             Ok(json) => Response::builder().content_type(JSON).body(RawBody::from(json)),
-            Err(error) => Error::Internal {
-                reason: error.to_string(),
-            }
-            .into_response(),
+            Err(error) => Error::internal(error.to_string()).into_response(),
         }
     }
 }

@@ -3,63 +3,56 @@
 //! The order is that of the contract: the credential first (401), then the tenant header (400 where it is none, 403
 //! where it is another tenant's), and only then anything else of the request.
 
-use crate::access;
 use std::sync::Arc;
 
-use poem::{IntoResponse, Request, RequestBody};
+use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    registry::{MetaParamIn, MetaSchemaRef, MetaSecurityScheme, Registry},
-    types::Type as _,
+    registry::{MetaSecurityScheme, Registry},
 };
-use uuid::Uuid;
 
 use super::{
     App,
+    document::Route,
     error::{Error, InputLocation},
-    idempotency::{IdempotencyKey, Replayable, WriteError, write_down},
-    kept_answers::{self, KeyedRefusal},
+    etag,
+    idempotency::IdempotencyKey,
+    operations::Operation,
     params::check_query,
+    refusals::{no_credential, unauthenticated},
 };
 use crate::{
     access::{
-        accounts::{Found, Lookup},
+        api_keys,
         caller::{self, Permit, PolicyContext, Refusal, Target},
+        decision_log::DecisionLog,
         tenants::TenantState,
         tokens::{Token, jwks_client::Addresses},
         workers::Job,
     },
-    resources::{
-        identities::rows::OfUser,
-        policies::{
-            PolicyRefusal,
-            lockout::{self, Checked, Guarded, PolicyChange},
-        },
-        users::{UserRefusal, erasure},
-    },
-    store::{Change, Store, StoreError, revision::Expected},
+    store::{Store, StoreError, revision::Expectation},
     types::{
-        actions::Action,
-        ids::{IdentityProviderId, TenantId, UserId},
+        actions::{Action, TargetKind},
+        ids::{IdentityProviderId, TenantId},
         request_id::RequestId,
-        text::ExternalId,
     },
 };
 
 const API_KEY: &str = "X-API-Key";
-const TENANT: &str = "X-Tenant-ID";
-/// How often a change of policies is tried that others overtake. Each time another change of the tenant's policies was
-/// made.
-const ATTEMPTS: usize = 10;
+/// The header that names the tenant.
+pub const TENANT: &str = "X-Tenant-ID";
 
-/// The caller of an operation, and its parameter `X-Tenant-ID`.
+/// The caller of an operation, with what the headers of the request say.
 pub struct ApiCaller<'a> {
     app: &'a App,
     who: caller::Caller,
-    /// The API key itself, where it is one.
-    api_key: Option<&'a str>,
+    operation: &'static Operation,
+    action: Action,
     request_id: &'a RequestId,
-    idempotency_key: Option<IdempotencyKey<'a>>,
+    /// The API key itself, where it is one.
+    pub(super) api_key: Option<&'a str>,
+    pub(super) idempotency_key: Option<IdempotencyKey<'a>>,
+    pub(super) expected: Option<Expectation>,
 }
 
 impl<'a> ApiCaller<'a> {
@@ -67,6 +60,12 @@ impl<'a> ApiCaller<'a> {
     #[must_use]
     pub const fn store(&self) -> &'a Store {
         &self.app.store
+    }
+
+    /// What policy has refused.
+    #[must_use]
+    pub const fn decisions(&self) -> &'a DecisionLog {
+        &self.app.decisions
     }
 
     /// The tenant.
@@ -81,51 +80,16 @@ impl<'a> ApiCaller<'a> {
         self.who.principal.bound_to()
     }
 
-    /// Which accounts has a user? A page of them, after a position. A caller that is bound to a provider sees those there.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]
-    pub async fn identities_of(&self, user: UserId, after: Option<Uuid>, limit: u64) -> Result<Vec<Found>, StoreError> {
-        let tenant = self.tenant_id();
-        if let Some(provider) = self.bound_to() {
-            return crate::resources::identities::rows::list_at(self.store(), tenant, user, provider, after, limit)
-                .await;
-        }
-        self.store()
-            .ask(OfUser {
-                tenant,
-                user,
-                after,
-                limit,
-            })
-            .await
-    }
-
-    /// Whose is an account?
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]
-    pub async fn lookup(
-        &self,
-        identity_provider_id: IdentityProviderId,
-        external_id: ExternalId,
-    ) -> Result<Option<Found>, StoreError> {
-        let tenant = self.tenant_id();
-        self.store()
-            .ask(Lookup {
-                tenant,
-                identity_provider_id,
-                external_id,
-            })
-            .await
-    }
-
     /// From which addresses the keys of token issuers may be fetched.
     #[must_use]
     pub const fn issuer_addresses(&self) -> Addresses {
         self.app.tokens.addresses()
+    }
+
+    /// Who calls, as policy knows them.
+    #[must_use]
+    pub const fn who(&self) -> &caller::Caller {
+        &self.who
     }
 
     /// What is known of the tenant.
@@ -147,70 +111,22 @@ impl<'a> ApiCaller<'a> {
         if providers
             .into_iter()
             .any(|provider| known.identity_provider(provider).is_none())
-            && let Some(tenant) = self.app.tenants.get_again(self.store(), self.tenant_id()).await?
         {
-            self.who.tenant = tenant;
+            self.who = self.with_tenant_of_now(self.who.clone()).await?;
         }
         Ok(self)
     }
 
-    /// Carries out a change, and makes the answer of what it did. With an `Idempotency-Key` it is made once, and answered
-    /// again with what was answered then.
+    /// Somebody in this caller's tenant, with what is known of the tenant now.
     ///
     /// # Errors
     ///
-    /// The change's own refusals; and where the key was sent with another request.
-    pub async fn write<C: Change, A: IntoResponse + 'static>(
-        &self,
-        change: C,
-        answer: impl Fn(C::Done) -> Result<A, Error> + Send + Sync + 'static,
-    ) -> Result<Replayable<A>, WriteError<C::Refusal>> {
-        let Some(key) = &self.idempotency_key else {
-            let done = self.store().write(change).await.map_err(WriteError::Refused)?;
-            return answer(done).map(Replayable::Now).map_err(WriteError::Failed);
-        };
-        let principal = &self.who.principal;
-        let actor = (principal.tenant, principal.actor_id.as_str());
-        let request = kept_answers::Request::new(actor, key.key, self.api_key, key.fingerprint());
-        let once = kept_answers::KeyedChange {
-            change,
-            request: request.map_err(|error| WriteError::Failed(error.into()))?,
-            answer: move |done| answer(done).and_then(write_down),
-        };
-        let kept = |bytes: &[u8], replayed| Replayable::kept(bytes, replayed).map_err(WriteError::Failed);
-        match self.store().write(once).await {
-            Ok(bytes) => kept(&bytes, false),
-            Err(KeyedRefusal::Before(bytes)) => kept(&bytes, true),
-            Err(KeyedRefusal::AnotherRequest) => Err(WriteError::Failed(Error::IdempotencyKeyReused)),
-            Err(KeyedRefusal::Refused(refusal)) => Err(WriteError::Refused(refusal)),
-            Err(KeyedRefusal::Unanswerable(error)) => Err(WriteError::Failed(error)),
+    /// Where the tenant must be read and cannot be.
+    pub async fn with_tenant_of_now(&self, mut who: caller::Caller) -> Result<caller::Caller, StoreError> {
+        if let Some(tenant) = self.app.tenants.get_again(self.store(), self.tenant_id()).await? {
+            who.tenant = tenant;
         }
-    }
-
-    /// Whether the answer of a change is kept with it, because the request has an `Idempotency-Key`.
-    #[must_use]
-    pub const fn keeps_answer(&self) -> bool {
-        self.idempotency_key.is_some()
-    }
-
-    /// The same where making the answer is expensive: it is a part of a job, unless it must be kept with the change.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Self::write`].
-    pub async fn write_large<C: Change, A: IntoResponse + Send + 'static>(
-        &self,
-        job: &Job,
-        change: C,
-        answer: impl Fn(C::Done) -> Result<A, Error> + Send + Sync + 'static,
-    ) -> Result<Replayable<A>, WriteError<C::Refusal>> {
-        if self.idempotency_key.is_some() {
-            return self.write(change, answer).await;
-        }
-        let done = self.store().write(change).await.map_err(WriteError::Refused)?;
-        let answer = job.run(move || answer(done)).await;
-        let answer = answer.map_err(Error::from).and_then(|answer| answer);
-        answer.map(Replayable::Now).map_err(WriteError::Failed)
+        Ok(who)
     }
 
     /// Makes an answer of so many rules: of a few at once, of many in the pool for expensive work.
@@ -240,113 +156,45 @@ impl<'a> ApiCaller<'a> {
         self.tenant().pool.admit(self.tenant_id())
     }
 
-    /// Erases a user. Refusals that wait to be written are written first, so that none that names them is missed.
-    ///
-    /// # Errors
-    ///
-    /// Why they are not erased.
-    pub async fn erase(&self, permit: Permit, user: UserId, expected: Expected) -> Result<(), UserRefusal> {
-        self.app.decisions.write(self.store()).await;
-        erasure::erase(self.store(), permit, user, expected).await
-    }
-
-    /// Carries out a change of policies as [`Self::write`] does, unless it would lock everybody out and is not forced.
-    ///
-    /// # Errors
-    ///
-    /// The change's own refusals, and [`PolicyRefusal::LocksOut`].
-    pub async fn change_policies_once<C: PolicyChange, A: IntoResponse + 'static>(
-        &self,
-        change: C,
-        force: bool,
-        answer: impl Fn(C::Done) -> Result<A, Error> + Clone + Send + Sync + 'static,
-    ) -> Result<Replayable<A>, WriteError<PolicyRefusal>> {
-        let mut who = self.who.clone();
-        for _ in 0..ATTEMPTS {
-            let guarded = self.guarded(&who, &change, force).await;
-            let guarded = guarded.map_err(|error| WriteError::Refused(error.into()))?;
-            match self.write(guarded, answer.clone()).await {
-                Err(WriteError::Refused(PolicyRefusal::Overtaken)) => {}
-                outcome => return outcome,
-            }
-            let again = self.with_policies_of_now(who).await;
-            who = again.map_err(|error| WriteError::Refused(error.into()))?;
-        }
-        Err(WriteError::Refused(PolicyRefusal::Overtaken))
-    }
-
-    /// Carries out a change of policies whose answer is not kept, unless it would lock everybody out and is not forced.
-    ///
-    /// # Errors
-    ///
-    /// The change's own refusals, and [`PolicyRefusal::LocksOut`].
-    pub async fn change_policies<C: PolicyChange>(&self, change: C, force: bool) -> Result<C::Done, PolicyRefusal> {
-        let mut who = self.who.clone();
-        for _ in 0..ATTEMPTS {
-            let guarded = self.guarded(&who, &change, force).await?;
-            match self.store().write(guarded).await {
-                Err(PolicyRefusal::Overtaken) => who = self.with_policies_of_now(who).await?,
-                outcome => return outcome,
-            }
-        }
-        Err(PolicyRefusal::Overtaken)
-    }
-
-    async fn guarded<C: PolicyChange>(
-        &self,
-        who: &caller::Caller,
-        change: &C,
-        force: bool,
-    ) -> Result<Guarded<C>, StoreError> {
-        let checked = if force {
-            Checked::forced()
-        } else {
-            lockout::check(self.store(), who, change).await?
-        };
-        Ok(Guarded {
-            change: change.clone(),
-            checked,
-        })
-    }
-
-    async fn with_policies_of_now(&self, mut who: caller::Caller) -> Result<caller::Caller, StoreError> {
-        if let Some(tenant) = self.app.tenants.get_again(self.store(), self.tenant_id()).await? {
-            who.tenant = tenant;
-        }
-        Ok(who)
-    }
-
-    /// Asks policy. A no is taken down in the decision log.
+    /// Asks policy about the operation. A no is taken down in the decision log.
     ///
     /// # Errors
     ///
     /// Where policy says no.
-    pub async fn may(&self, action: Action, on: Target) -> Result<Permit, Refusal> {
-        self.may_with(action, on, PolicyContext::default).await
+    pub async fn may(&self, target: Target) -> Result<Permit, Refusal> {
+        self.may_with(target, PolicyContext::default).await
     }
 
-    /// Asks policy, in circumstances. A no is taken down in the decision log.
+    /// Asks policy about the operation, with what else the decision may look at. A no is taken down in the decision log.
     ///
     /// # Errors
     ///
     /// Where policy says no.
-    pub async fn may_with(
+    pub async fn may_with(&self, target: Target, context: impl FnOnce() -> PolicyContext) -> Result<Permit, Refusal> {
+        debug_assert_eq!(
+            kind_of(target),
+            self.operation.on,
+            "the table of operations says another"
+        );
+        self.may_also(self.action, target, context).await
+    }
+
+    /// Asks policy about another action that the operation comes to. A no is taken down in the decision log.
+    ///
+    /// # Errors
+    ///
+    /// Where policy says no.
+    pub async fn may_also(
         &self,
         action: Action,
-        on: Target,
-        circumstances: impl FnOnce() -> PolicyContext,
+        target: Target,
+        context: impl FnOnce() -> PolicyContext,
     ) -> Result<Permit, Refusal> {
-        let outcome = self.who.may_with(self.store(), action, on, circumstances).await;
+        let outcome = self.who.may_with(self.store(), action, target, context).await;
         if let Err(Refusal::Forbidden(forbidden)) = &outcome {
             self.app.decisions.note(&self.who, self.request_id, forbidden);
         }
         outcome
-    }
-
-    /// Who calls, as policy knows them.
-    #[must_use]
-    pub const fn who(&self) -> &caller::Caller {
-        &self.who
     }
 
     /// Whether policy would let the caller do something beside what was asked for. Nobody is refused anything by this, so
@@ -358,67 +206,81 @@ impl<'a> ApiCaller<'a> {
     pub async fn could(
         &self,
         action: Action,
-        on: Target,
-        circumstances: impl FnOnce() -> PolicyContext,
+        target: Target,
+        context: impl FnOnce() -> PolicyContext,
     ) -> Result<bool, StoreError> {
-        self.who.could(self.store(), action, on, circumstances).await
+        self.who.could(self.store(), action, target, context).await
     }
 
     async fn of(request: &'a Request) -> Result<Self, Error> {
         let app: &App = given(request)?;
         let request_id = given(request)?;
-        let key = credential(request, API_KEY)?;
-        let bearer = bearer(request)?;
-        let (key, token) = match (key, bearer) {
-            (Some(key), None) => (Some(key), None),
-            (None, Some(token)) => (None, Some(token)),
+        let Route { operation, .. } = *given::<Route>(request)?;
+        let action = operation.action;
+        let action = action.ok_or_else(|| Error::internal(format!("{} takes no credential", operation.id)))?;
+        let api_key = credential(request, API_KEY)?;
+        let who = match (api_key, bearer(request)?) {
+            (Some(key), None) => {
+                let who = app.api_keys.authenticate(&app.store, &app.tenants, key).await?;
+                log(&who);
+                if tenant(request)? != who.tenant_id() {
+                    return Err(Error::tenant_mismatch());
+                }
+                who
+            }
+            (None, Some(token)) => {
+                let token = Token::read(token)?;
+                // Only its tenant knows who issues a token, so that the header must be read before the rest of it is
+                // checked.
+                let tenant = tenant(request)?;
+                let who = app
+                    .tokens
+                    .authenticate(&app.store, &app.tenants, tenant, &token)
+                    .await?;
+                log(&who);
+                who
+            }
             (Some(_), Some(_)) => {
-                return Err(Error::Unauthenticated {
-                    reason: "two_credentials",
-                    message: "The request has both X-API-Key and Authorization. Send one of them.".into(),
-                });
+                return Err(unauthenticated(
+                    "two_credentials",
+                    "The request has both X-API-Key and Authorization. Send one of them.",
+                ));
             }
-            (None, None) => return Err(Error::no_credential()),
+            (None, None) => return Err(no_credential()),
         };
-        if let Some(key) = key {
-            let caller = app.api_keys.authenticate(&app.store, &app.tenants, key).await?;
-            log(&caller);
-            if tenant(request)? != caller.tenant_id() {
-                return Err(Error::TenantMismatch);
-            }
-            check_query(request)?;
-            return Ok(Self {
-                app,
-                who: caller,
-                api_key: Some(key),
-                request_id,
-                idempotency_key: IdempotencyKey::of(request)?,
-            });
-        }
-        let token = Token::read(token.unwrap_or_default())?;
-        // Only its tenant knows who issues a token, so that the header must be read before the rest of it is checked.
-        let tenant = tenant(request)?;
-        let caller = app
-            .tokens
-            .authenticate(&app.store, &app.tenants, tenant, &token)
-            .await?;
-        log(&caller);
         check_query(request)?;
+        let expected = if operation.if_match {
+            etag::expected(request, &app.tags)?
+        } else {
+            None
+        };
         Ok(Self {
             app,
-            who: caller,
-            api_key: None,
+            who,
+            operation,
+            action,
             request_id,
+            api_key,
             idempotency_key: IdempotencyKey::of(request)?,
+            expected,
         })
+    }
+}
+
+const fn kind_of(target: Target) -> TargetKind {
+    match target {
+        Target::Tenant => TargetKind::Tenant,
+        Target::User(_) => TargetKind::User,
+        Target::IdentityProvider(_) => TargetKind::IdentityProvider,
+        Target::ApiKey(_) => TargetKind::ApiKey,
+        Target::Policy(_) => TargetKind::Policy,
     }
 }
 
 /// What surrounds the request has given it.
 fn given<T: Send + Sync + 'static>(request: &Request) -> Result<&T, Error> {
-    request.data().ok_or_else(|| Error::Internal {
-        reason: format!("the request has no {}", std::any::type_name::<T>()),
-    })
+    let missing = || Error::internal(format!("the request has no {}", std::any::type_name::<T>()));
+    request.data().ok_or_else(missing)
 }
 
 /// Says in the request's log line who sent it.
@@ -445,9 +307,11 @@ fn header<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, &'sta
 
 /// A header with a credential. Whatever is wrong with it, there is no credential then.
 fn credential<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, Error> {
-    header(request, name).map_err(|reason| Error::Unauthenticated {
-        reason: "malformed_credential",
-        message: format!("The header {name} {reason}. Send one credential, and only once."),
+    header(request, name).map_err(|reason| {
+        unauthenticated(
+            "malformed_credential",
+            format!("The header {name} {reason}. Send one credential, and only once."),
+        )
     })
 }
 
@@ -459,18 +323,18 @@ fn bearer(request: &Request) -> Result<Option<&str>, Error> {
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => {
             let token = token.trim();
-            if token.starts_with(access::api_keys::PREFIX) {
-                return Err(Error::Unauthenticated {
-                    reason: "invalid_token",
-                    message: "The bearer token looks like an API key. Send API keys in the header X-API-Key.".into(),
-                });
+            if token.starts_with(api_keys::PREFIX) {
+                return Err(unauthenticated(
+                    "invalid_token",
+                    "The bearer token looks like an API key. Send API keys in the header X-API-Key.",
+                ));
             }
             Ok(Some(token))
         }
-        _ => Err(Error::Unauthenticated {
-            reason: "unknown_scheme",
-            message: "The header Authorization must be `Bearer` followed by a token.".into(),
-        }),
+        _ => Err(unauthenticated(
+            "unknown_scheme",
+            "The header Authorization must be `Bearer` followed by a token.",
+        )),
     }
 }
 
@@ -484,11 +348,10 @@ fn tenant(request: &Request) -> Result<TenantId, Error> {
 }
 
 impl<'a> ApiExtractor<'a> for ApiCaller<'a> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme, ApiExtractorType::Parameter];
-    const PARAM_IS_REQUIRED: bool = true;
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
-    type ParamType = TenantId;
-    type ParamRawType = TenantId;
+    type ParamType = ();
+    type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
         const NONE: MetaSecurityScheme = MetaSecurityScheme {
@@ -529,19 +392,7 @@ impl<'a> ApiExtractor<'a> for ApiCaller<'a> {
         vec!["apiKey", "bearerToken"]
     }
 
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(TenantId::schema_ref())
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<TenantId>,
-    ) -> poem::Result<Self> {
+    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
         Ok(Self::of(request).await?)
     }
 }

@@ -1,270 +1,115 @@
 //! The OpenAPI document: `spec/openapi.yaml`, `/openapi.json`, `/openapi.yaml` and the page at `/docs` are this one.
 //!
-//! The derives of poem-openapi say most of it. What they cannot say is added here, once, by rules that hold for every
-//! operation: what a generator of clients would stumble over is put right ([`tidy`]), what is always there is marked as
-//! required, and examples are put in, which speak of what `aka demo` begins with.
+//! The derives of poem-openapi say most of it. What they cannot say is added here, once, from the tables of operations and
+//! codes: parameters and refusals, the members of error details, and examples, which speak of what `aka demo` begins with.
+//! What a generator of clients would stumble over is put right ([`tidy`]), and what is always there is marked as required.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use poem::http::Method;
-use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject};
+use poem_openapi::{registry::Registry, types::Type as _};
 use serde_json::{Map, Value, json};
 
-use super::{error_code::ErrorCode, idempotency::IDEMPOTENCY_KEY};
-use crate::{
-    resources::{
-        api_keys::{api::ApiKeysApi, capabilities::CapabilitiesApi},
-        decisions::api::DecisionLogApi,
-        examples,
-        health::HealthApi,
-        identities::api::IdentitiesApi,
-        identity_providers::api::IdentityProvidersApi,
-        policies::{
-            api::PoliciesApi, evaluation_api::PolicyEvaluationApi, preview_api::PolicyPreviewApi,
-            rules_api::PolicyRulesApi,
-        },
-        tenants::api::TenantsApi,
-        users::api::UsersApi,
-    },
-    server::{compression::StaticPage, pages::Tool},
+use super::{
+    caller::TENANT,
+    codes::{self, Code},
+    error::{Error, ErrorBody},
+    etag,
+    idempotency::IDEMPOTENCY_KEY,
+    operations::{Operation, Resource, Routes},
 };
 
-const DESCRIPTION: &str = "\
-aka knows which external accounts belong to which user. A company's people exist in Okta, Entra, Google, GitHub, Slack, \
-PagerDuty and AWS; aka says that Slack `U024` and GitHub `583231` are one person, who linked them, and which rule allowed \
-it.
-
-**Credentials.** Every operation but those on health takes an API key in `X-API-Key`, or a token of an issuer that the \
-tenant has configured in `Authorization: Bearer`; one of the two. `X-Tenant-ID` is the tenant that the credential belongs \
-to.
-
-**Decisions.** Each request is decided by the tenant's Cedar policies, and by the scopes of the credential where none \
-applies. A `403` says in `notices` what the rules that refused it have to say.
-
-**Errors** have one shape, `ApiError`, whatever went wrong. `code` is for programs and does not change; `message` is for \
-people. Checks are made in this order: credential (`401`), tenant (`403` `tenant_mismatch`), shape of the input (`400`, \
-`413`, `415`), policy (`403` `forbidden`), existence (`404`) and conflict (`409`).
-
-**Repeating.** A request that changes something by `POST` or `PATCH` takes an `Idempotency-Key`: sent again with the same \
-key, it is answered as it was the first time, and nothing is changed twice. `PUT` and `DELETE` can be repeated as they are.
-
-**Success** is answered when the change is durable, together with its entry in the audit log and its event.";
-
-/// The operations, as poem serves them.
-#[must_use]
-pub fn service() -> OpenApiService<impl OpenApi, ()> {
-    let operations = (
-        IdentitiesApi,
-        UsersApi,
-        IdentityProvidersApi,
-        PoliciesApi,
-        PolicyRulesApi,
-        PolicyEvaluationApi,
-        PolicyPreviewApi,
-        DecisionLogApi,
-        ApiKeysApi,
-        CapabilitiesApi,
-        TenantsApi,
-        HealthApi,
-    );
-    OpenApiService::new(operations, "aka", env!("CARGO_PKG_VERSION"))
-        .description(DESCRIPTION)
-        .server(ServerObject::new("/").description("The server that this document comes from."))
-        .contact(ContactObject::new().name("The operators of this server"))
-        .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
+/// The document, and the operations that it describes.
+pub struct Document {
+    value: Value,
+    routes: Routes,
+    /// The names of the query parameters of each operation, by its id.
+    query_parameters: HashMap<&'static str, Vec<String>>,
 }
 
-/// The document in its forms, made once.
-pub struct Document {
-    json: StaticPage,
-    yaml: StaticPage,
-    swagger_ui: Tool,
-    redoc: Tool,
-    /// The paths, those without parameters first.
-    routes: Vec<PathItem>,
+/// Examples that do not belong to one resource.
+pub struct SharedExamples {
+    /// Of a parameter, by its name.
+    pub parameter: fn(&str) -> Option<Value>,
+    /// Of a refusal of an operation with a status.
+    pub refusal: fn(&Operation, &str) -> Option<Error>,
+}
+
+/// The operation that a request asks for.
+#[derive(Clone, Copy)]
+pub struct Route {
+    /// The operation.
+    pub operation: &'static Operation,
+    /// The names of its query parameters.
+    pub query_parameters: &'static [String],
 }
 
 impl Document {
-    /// The document. The first who asks makes it, which takes some milliseconds.
+    /// Completes what poem-openapi has generated with what the folders of resources say.
     #[must_use]
-    pub fn get() -> &'static Self {
-        static DOCUMENT: LazyLock<Document> = LazyLock::new(Document::new);
-        &DOCUMENT
-    }
-
-    fn new() -> Self {
-        let service = service();
-        let raw = service.spec();
+    pub fn new(generated: &str, resources: &[&'static Resource], shared: &SharedExamples) -> Self {
         // It was written as JSON a line ago.
-        let mut document: Value = serde_json::from_str(&raw).unwrap_or_default();
-        complete(&mut document);
-        let json = serde_json::to_string_pretty(&document).unwrap_or_default();
+        let mut value: Value = serde_json::from_str(generated).unwrap_or_default();
+        let routes = Routes::new(resources);
+        complete(&mut value, resources, shared);
+        let operations = resources.iter().flat_map(|resource| resource.operations);
+        let query_parameters = operations
+            .map(|operation| (operation.id, query_parameters(&value, operation)))
+            .collect();
         Self {
-            yaml: serde_yaml::to_string(&document)
-                .unwrap_or_default()
-                .lines()
-                .map(quote_time)
-                .collect::<String>()
-                .into(),
-            swagger_ui: swagger_ui(&service.swagger_ui_html(), &json),
-            redoc: redoc(&service.redoc_html(), &json),
-            routes: routes(&document),
-            json: json.into(),
+            value,
+            routes,
+            query_parameters,
         }
     }
 
     /// As JSON.
     #[must_use]
-    pub const fn json(&self) -> &StaticPage {
-        &self.json
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(&self.value).unwrap_or_default()
     }
 
     /// As YAML.
     #[must_use]
-    pub const fn yaml(&self) -> &StaticPage {
-        &self.yaml
+    pub fn to_yaml(&self) -> String {
+        yaml_serde::to_string(&self.value)
+            .unwrap_or_default()
+            .lines()
+            .map(quote_time)
+            .collect()
     }
 
-    /// The page with which the operations can be tried. It loads nothing from elsewhere.
+    /// The operation that a request asks for.
     #[must_use]
-    pub const fn swagger_ui(&self) -> &Tool {
-        &self.swagger_ui
-    }
-
-    /// The page for those who read. It loads nothing from elsewhere, either.
-    #[must_use]
-    pub const fn redoc(&self) -> &Tool {
-        &self.redoc
+    pub fn route(&'static self, method: &str, path: &str) -> Option<Route> {
+        let operation = self.routes.operation(method, path)?;
+        Some(Route {
+            operation,
+            query_parameters: self.query_parameters.get(operation.id)?,
+        })
     }
 
     /// The methods that a path supports; of a page beside the document, those of a page.
     #[must_use]
     pub fn methods(&self, path: &str) -> Vec<String> {
-        let of_pages = || ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec();
-        self.path_item(path).map_or_else(of_pages, |item| item.methods.clone())
-    }
-
-    /// The operation that a request asks for.
-    #[must_use]
-    pub fn operation(&self, method: &Method, path: &str) -> Option<&Operation> {
-        // HEAD is answered like GET.
-        let method = if method == Method::HEAD { &Method::GET } else { method };
-        let operations = &self.path_item(path)?.operations;
-        operations.iter().find(|operation| operation.method == method.as_str())
-    }
-
-    fn path_item(&self, path: &str) -> Option<&PathItem> {
-        self.routes.iter().find(|item| item.fits(path))
+        self.routes.methods(path)
     }
 }
 
-/// What the document says of an operation.
-pub struct Operation {
-    method: String,
-    /// Its id.
-    pub id: String,
-    /// The names of its query parameters.
-    pub query_parameters: Vec<String>,
+fn query_parameters(document: &Value, operation: &Operation) -> Vec<String> {
+    let described = &document["paths"][operation.path][operation.method.to_lowercase()];
+    let parameters = described["parameters"].as_array().into_iter().flatten();
+    let in_query = parameters.filter(|parameter| parameter["in"] == "query");
+    in_query
+        .filter_map(|parameter| parameter["name"].as_str().map(str::to_owned))
+        .collect()
 }
 
-impl Operation {
-    fn new(method: &str, operation: &Value) -> Option<Self> {
-        let parameters = operation["parameters"].as_array().into_iter().flatten();
-        let in_query = parameters.filter(|parameter| parameter["in"] == "query");
-        Some(Self {
-            method: method.to_uppercase(),
-            id: operation["operationId"].as_str()?.to_owned(),
-            query_parameters: in_query
-                .filter_map(|parameter| parameter["name"].as_str().map(str::to_owned))
-                .collect(),
-        })
-    }
-}
-
-/// What the document says of a path.
-struct PathItem {
-    segments: Vec<String>,
-    operations: Vec<Operation>,
-    /// The methods that it supports, those beside its operations included.
-    methods: Vec<String>,
-}
-
-impl PathItem {
-    fn fits(&self, path: &str) -> bool {
-        let mut segments = path.split('/');
-        self.segments.iter().all(|expected| {
-            segments
-                .next()
-                .is_some_and(|segment| expected.starts_with('{') || expected == segment)
-        }) && segments.next().is_none()
-    }
-}
-
-/// The page of Swagger UI: its style and script, taken from a page that has them.
-fn swagger_ui(page: &str, document: &str) -> Tool {
-    let begin = format!(
-        "SwaggerUIBundle({{ dom_id: '#ui', spec: {}, deepLinking: true }})",
-        in_script(document)
-    );
-    let (style, script) = (element(page, "style"), element(page, "script"));
-    Tool::new("/docs", "Try the API", style, "<div id=\"ui\"></div>", [script, &begin])
-}
-
-/// The page of Redoc: its script, taken from a page that has it, without its maker's logo, which it would load.
-fn redoc(page: &str, document: &str) -> Tool {
-    const LOGO: &str = "https://cdn.redoc.ly/redoc/logo-mini.svg";
-    let begin = format!(
-        "Redoc.init({}, {{}}, document.getElementById('redoc'))",
-        in_script(document)
-    );
-    let script = element(page, "script").replace(LOGO, "data:,");
-    Tool::new(
-        "/reference",
-        "API reference",
-        "",
-        "<div id=\"redoc\"></div>",
-        [&script, &begin],
-    )
-}
-
-/// The content of the first element of a name.
-fn element<'a>(page: &'a str, name: &str) -> &'a str {
-    let content = page
-        .split_once(&format!("<{name}"))
-        .and_then(|(_, rest)| rest.split_once('>'))
-        .and_then(|(_, rest)| rest.split_once(&format!("</{name}>")));
-    content.map_or("", |(content, _)| content)
-}
-
-/// A document as a part of a script that stands in a page: nothing in it ends the script.
-fn in_script(document: &str) -> String {
-    document.replace("</", "<\\/").replace("<!--", "<\\!--")
-}
-
-/// The routes of a document, those without parameters first.
-fn routes(document: &Value) -> Vec<PathItem> {
-    let mut routes: Vec<_> = members(&document["paths"])
-        .map(|(path, item)| {
-            let operations: Vec<Operation> = members(item)
-                .filter_map(|(method, operation)| Operation::new(method, operation))
-                .collect();
-            let mut methods: Vec<String> = operations.iter().map(|operation| operation.method.clone()).collect();
-            if methods.iter().any(|method| method == "GET") {
-                methods.push("HEAD".into());
-            }
-            methods.push("OPTIONS".into());
-            PathItem {
-                segments: path.split('/').map(str::to_owned).collect(),
-                operations,
-                methods,
-            }
-        })
-        .collect();
-    routes.sort_by_key(|item| item.segments.iter().filter(|segment| segment.starts_with('{')).count());
-    routes
+/// The codes of all errors, in the order in which a request meets them.
+#[must_use]
+pub fn catalogue(resources: &[&'static Resource]) -> Vec<&'static Code> {
+    let of_resources = resources.iter().flat_map(|resource| resource.codes);
+    let all = codes::BEFORE_RESOURCES.iter().chain(of_resources);
+    all.chain(codes::AFTER_RESOURCES).copied().collect()
 }
 
 /// A line of YAML with its end. A text that looks like a time is put in quotes: readers of YAML 1.1, which most are, would
@@ -296,20 +141,14 @@ fn members_mut(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)>
 }
 
 /// Adds what the derives cannot say.
-fn complete(document: &mut Value) {
+fn complete(document: &mut Value, resources: &[&'static Resource], examples: &SharedExamples) {
+    describe_errors(document, &catalogue(resources));
     tidy(document);
     let requests = request_schemas(document);
     for (name, schema) in members_mut(&mut document["components"]["schemas"]) {
-        if requests.contains(name) {
-            schema["additionalProperties"] = json!(false);
-        } else if schema["type"] == "object" && !["ApiError", "ErrorDetails"].contains(&name.as_str()) {
-            // An answer has all its members, those without a value as null.
-            schema["required"] = members(&schema["properties"]).map(|(name, _)| name.as_str()).collect();
-        }
-        if let Some(names) = constants_of(name, schema) {
-            schema["x-enum-varnames"] = names;
-        }
-        if let Some(example) = examples::of_schema(name) {
+        complete_schema(name, schema, &requests);
+        let example = resources.iter().find_map(|resource| (resource.schema_example)(name));
+        if let Some(example) = example {
             schema["example"] = example;
         }
     }
@@ -324,48 +163,141 @@ fn complete(document: &mut Value) {
     // An empty schema means the same, but generators warn of it here.
     document["components"]["schemas"]["ErrorDetails"]["additionalProperties"] = json!(true);
     let mut shared = Map::new();
-    for (path, item) in members_mut(&mut document["paths"]) {
-        for (method, operation) in members_mut(item) {
-            if ["post", "patch"].contains(&method.as_str()) {
-                let parameter = idempotency_key(!operation["responses"]["422"].is_null());
-                if let Some(parameters) = operation["parameters"].as_array_mut() {
-                    parameters.push(parameter);
-                }
-            }
-            let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
-            for parameter in parameters.into_iter().flatten() {
-                let name = parameter["name"].as_str().unwrap_or_default();
-                if let Some(example) = examples::of_parameter(path, name) {
-                    parameter["example"] = example;
-                }
-            }
-            if method == "get" && !operation["responses"]["200"]["headers"]["ETag"].is_null() {
-                let etag = operation["responses"]["200"]["headers"]["ETag"].clone();
-                if let Some(parameters) = operation["parameters"].as_array_mut() {
-                    parameters.push(if_none_match());
-                }
-                let description = "It is still as `If-None-Match` says. There is no content.";
-                operation["responses"]["304"] = json!({ "description": description, "headers": { "ETag": etag } });
-            }
-            if operation["security"].is_null() {
-                // Said, so that nobody takes it for forgotten.
-                operation["security"] = json!([]);
-            }
-            let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-            // It is the path that answers it, whichever operation was meant.
-            operation["responses"]["405"] = method_not_allowed();
-            for (status, response) in members_mut(&mut operation["responses"]) {
-                complete_response(&id, status, response);
-                share(&mut shared, status, response);
-            }
-            if let Some(responses) = operation["responses"].as_object_mut() {
-                responses.sort_keys();
-            }
+    for resource in resources {
+        for operation in resource.operations {
+            let described = &mut document["paths"][operation.path][operation.method.to_lowercase()];
+            complete_operation(described, operation, (resource, examples), &mut shared);
         }
     }
     document["components"]["responses"] = Value::Object(shared);
     document["components"]["headers"] = headers();
     sort_tags(document);
+}
+
+/// Lists the codes of all errors and the members of their details.
+fn describe_errors(document: &mut Value, catalogue: &[&'static Code]) {
+    let schemas = &mut document["components"]["schemas"];
+    schemas["ErrorCode"] = json!({
+        "type": "string",
+        "description": "What went wrong, for a program. It stays the same when the message changes. Later versions may add \
+            codes: a program that does not know one goes by the status.",
+        "enum": catalogue.iter().map(|code| code.name).collect::<Vec<_>>(),
+    });
+    let mut registry = Registry::new();
+    ErrorBody::register(&mut registry);
+    let mut properties = Map::new();
+    for detail in catalogue.iter().flat_map(|code| code.all_details()) {
+        if properties.contains_key(detail.name) {
+            continue;
+        }
+        let mut schema = serde_json::to_value((detail.schema)(&mut registry)).unwrap_or_default();
+        let with = catalogue
+            .iter()
+            .filter(|code| code.all_details().any(|of_code| of_code.name == detail.name));
+        let with: Vec<String> = with.map(|code| format!("`{code}`")).collect();
+        let with = if with.len() == catalogue.len() {
+            "every code".to_owned()
+        } else {
+            with.join(", ")
+        };
+        let description = format!("{} With {with}.", detail.description);
+        if let Some(reference) = schema.get("$ref").cloned() {
+            schema = json!({ "allOf": [{ "$ref": reference }] });
+        }
+        schema["description"] = json!(description);
+        properties.insert(detail.name.into(), schema);
+    }
+    schemas["ErrorDetails"] = json!({
+        "title": "ErrorDetails",
+        "type": "object",
+        "description": "The context of an error, for a program. Each code has members of its own, and only those that apply \
+            are present. Later versions may add members.",
+        "properties": properties,
+    });
+    for (name, schema) in registry.schemas {
+        if schemas[&name].is_null() {
+            schemas[&name] = serde_json::to_value(schema).unwrap_or_default();
+        }
+    }
+    if let Some(schemas) = schemas.as_object_mut() {
+        schemas.sort_keys();
+    }
+}
+
+fn complete_schema(name: &str, schema: &mut Value, requests: &BTreeSet<String>) {
+    if requests.contains(name) {
+        schema["additionalProperties"] = json!(false);
+    } else if schema["type"] == "object" && !["ApiError", "ErrorDetails"].contains(&name) {
+        // An answer has all its members, those without a value as null.
+        schema["required"] = members(&schema["properties"]).map(|(name, _)| name.as_str()).collect();
+    }
+    if let Some(names) = constants_of(name, schema) {
+        schema["x-enum-varnames"] = names;
+    }
+}
+
+/// Adds to an operation what its row in the table says.
+fn complete_operation(
+    described: &mut Value,
+    operation: &'static Operation,
+    (resource, examples): (&Resource, &SharedExamples),
+    shared: &mut Map<String, Value>,
+) {
+    if let Some(needs) = operation.needs() {
+        let description = described["description"].as_str().unwrap_or_default();
+        described["description"] = json!(format!("{description}\n\n{needs}").trim_start());
+    }
+    complete_parameters(described, operation, (resource, examples));
+    let etag = described["responses"]["200"]["headers"]["ETag"].clone();
+    if operation.method == "GET" && !etag.is_null() {
+        let description = "It is still as `If-None-Match` says. There is no content.";
+        described["responses"]["304"] = json!({ "description": description, "headers": { "ETag": etag } });
+    }
+    if described["security"].is_null() {
+        // Said, so that nobody takes it for forgotten.
+        described["security"] = json!([]);
+    }
+    for (status, description) in operation.refusals() {
+        described["responses"][status.to_string()] = json!({
+            "description": description,
+            "content": { "application/json": { "schema": { "$ref": "#/components/schemas/ApiError" } } },
+        });
+    }
+    for (status, response) in members_mut(&mut described["responses"]) {
+        complete_response(operation, status, response, examples);
+        share(shared, status, response);
+    }
+    if let Some(responses) = described["responses"].as_object_mut() {
+        responses.sort_keys();
+    }
+}
+
+fn complete_parameters(described: &mut Value, operation: &Operation, (own, shared): (&Resource, &SharedExamples)) {
+    let mut parameters = Vec::new();
+    if operation.action.is_some() {
+        parameters.push(tenant(operation));
+    }
+    if let Some(declared) = described["parameters"].as_array() {
+        parameters.extend(declared.iter().cloned());
+    }
+    if operation.if_match {
+        parameters.push(if_match());
+    }
+    if operation.may_have_key() {
+        parameters.push(idempotency_key(operation.is_carried_out_once()));
+    }
+    if operation.method == "GET" && !described["responses"]["200"]["headers"]["ETag"].is_null() {
+        parameters.push(if_none_match());
+    }
+    for parameter in &mut parameters {
+        let name = parameter["name"].as_str().unwrap_or_default();
+        if let Some(example) = (own.parameter_example)(name).or_else(|| (shared.parameter)(name)) {
+            parameter["example"] = example;
+        }
+    }
+    if !parameters.is_empty() {
+        described["parameters"] = Value::Array(parameters);
+    }
 }
 
 /// What generators of clients should call the values of an enum, where the values alone would not do: in Go the constants
@@ -439,41 +371,73 @@ fn sort_tags(document: &mut Value) {
 }
 
 /// What every answer has, and an example of what it is where it is an error.
-fn complete_response(operation: &str, status: &str, response: &mut Value) {
+fn complete_response(operation: &Operation, status: &str, response: &mut Value, examples: &SharedExamples) {
     let header = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
     if !response["headers"].is_object() {
         response["headers"] = json!({});
     }
     response["headers"]["X-Request-ID"] = header("X-Request-ID");
-    if !["getHealth", "getReadiness"].contains(&operation) {
+    if operation.action.is_some() {
         response["headers"]["Cache-Control"] = header("Cache-Control");
     }
-    match status {
-        "401" => response["headers"]["WWW-Authenticate"] = header("WWW-Authenticate"),
-        "405" => response["headers"]["Allow"] = header("Allow"),
-        "429" | "503" => response["headers"]["Retry-After"] = header("Retry-After"),
-        _ => {}
+    if status == "401" {
+        response["headers"]["WWW-Authenticate"] = header("WWW-Authenticate");
     }
-    let of_success = || examples::of_answer(operation).filter(|_| status.starts_with('2'));
-    if status == "409" {
-        let codes: Vec<String> = conflicts_of(operation).iter().map(|code| format!("`{code}`")).collect();
-        let (description, of) = (
-            &response["description"],
-            if codes.len() == 1 { "Code" } else { "Codes" },
-        );
-        let description = description.as_str().unwrap_or_default();
-        response["description"] = json!(format!("{description} {of}: {}.", codes.join(", ")));
+    if status == "405" {
+        response["headers"]["Allow"] = header("Allow");
     }
-    if let Some(example) = of_success().or_else(|| examples::of_error(operation, status)) {
+    if ["429", "503"].contains(&status) {
+        response["headers"]["Retry-After"] = header("Retry-After");
+    }
+    if status.starts_with('2') && operation.is_carried_out_once() {
+        response["headers"]["Idempotent-Replayed"] = header("Idempotent-Replayed");
+    }
+    let example = if status.starts_with('2') {
+        operation.examples.answer.map(|example| example())
+    } else {
+        error_example(operation, status, examples).and_then(|error| serde_json::to_value(error.into_body()).ok())
+    };
+    if let Some(example) = example {
         response["content"]["application/json"]["example"] = example;
     }
 }
 
-fn method_not_allowed() -> Value {
+/// An example of a refusal, as the server words it.
+fn error_example(operation: &Operation, status: &str, examples: &SharedExamples) -> Option<Error> {
+    let own = match status {
+        "400" => operation.examples.invalid,
+        "404" => operation.examples.missing,
+        "409" => operation.examples.conflict,
+        _ => None,
+    };
+    own.map(|example| example())
+        .or_else(|| (examples.refusal)(operation, status))
+}
+
+/// The parameter `X-Tenant-ID`.
+fn tenant(operation: &Operation) -> Value {
+    let description = if operation.is_of_master() {
+        "The tenant that the credential belongs to: the master tenant."
+    } else {
+        "The tenant. It must be the one that the credential belongs to."
+    };
     json!({
-        "description": "The path does not support the method of the request; the header `Allow` lists those that it \
-            supports. Code: `method_not_allowed`.",
-        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/ApiError" } } },
+        "name": TENANT,
+        "in": "header",
+        "required": true,
+        "description": description,
+        "schema": { "type": "string", "format": "uuid" },
+    })
+}
+
+/// The parameter `If-Match`.
+fn if_match() -> Value {
+    json!({
+        "name": "If-Match",
+        "in": "header",
+        "required": false,
+        "description": "The `ETag` of the resource as it was read: it is changed only if it is still the same.",
+        "schema": { "type": "string", "pattern": etag::TAGS },
     })
 }
 
@@ -482,8 +446,8 @@ fn if_none_match() -> Value {
     json!({
         "name": "If-None-Match",
         "in": "header",
-        "description": "The `ETag` of what the caller has already: where it is still so, the answer is `304` without content.",
         "required": false,
+        "description": "The `ETag` of what the caller has already: where it is still so, the answer is `304` without content.",
         "schema": { "type": "string" },
     })
 }
@@ -500,32 +464,10 @@ fn idempotency_key(has_effect: bool) -> Value {
     json!({
         "name": IDEMPOTENCY_KEY,
         "in": "header",
-        "description": description,
         "required": false,
+        "description": description,
         "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
     })
-}
-
-/// With what an operation can be in conflict.
-fn conflicts_of(operation: &str) -> &'static [ErrorCode] {
-    match operation {
-        "createUserIdentity" => &[
-            ErrorCode::IdentityAlreadyLinked,
-            ErrorCode::IdentityProviderDisabled,
-            ErrorCode::UserSuspended,
-        ],
-        "createUser" | "updateUser" => &[ErrorCode::UserAlreadyExists],
-        "createIdentityProvider" | "updateIdentityProvider" => &[ErrorCode::IdentityProviderAlreadyExists],
-        "createTenant" => &[ErrorCode::TenantAlreadyExists],
-        "deleteIdentityProvider" => &[ErrorCode::IdentityProviderInUse],
-        "rotateApiKey" => &[ErrorCode::ApiKeyEnded, ErrorCode::ApiKeyRotated],
-        "createPolicy" | "updatePolicy" | "createPolicyRule" | "updatePolicyRule" => {
-            &[ErrorCode::TooManyRules, ErrorCode::PoliciesLocked]
-        }
-        "previewPolicies" => &[ErrorCode::TooManyRules],
-        "deletePolicy" | "reorderPolicies" | "deletePolicyRule" => &[ErrorCode::PoliciesLocked],
-        _ => &[],
-    }
 }
 
 fn headers() -> Value {
@@ -536,6 +478,12 @@ fn headers() -> Value {
             "required": true,
             "schema": { "type": "string" },
             "example": "0198c5a0-7c3b-7e21-9d55-0c4f8b1a2d3e",
+        },
+        "Idempotent-Replayed": {
+            "description": "`true`: the request was carried out before, with this `Idempotency-Key`, and this is the answer \
+                that was given then.",
+            "required": false,
+            "schema": { "type": "string", "enum": ["true"] },
         },
         "Cache-Control": {
             "description": "`no-store` of changes, whose answers may hold a key; `private, no-cache` of the rest \

@@ -2,28 +2,17 @@
 //! (RFC 9110 §8.8.3 and §13.1.1): two administrators cannot overwrite one another without noticing. With `If-None-Match` a
 //! reader says what they have already, and is not sent it again.
 
-use std::borrow::Cow;
-
 use poem::{
     Request, Response,
     http::{
         HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+        header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH},
     },
 };
-use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    registry::{MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
-    types::{ToJSON, Type},
-};
 use serde::Serialize;
-use serde_json::Value;
 
-use super::{
-    App,
-    error::{Error, InputLocation},
-};
-use crate::store::revision::{Expectation, Expected, Revision, TagKey};
+use super::error::{Error, InputLocation};
+use crate::store::revision::{Expectation, Revision, TagKey};
 
 /// A state as the value of `ETag`: a strong one. [`protect`] makes it one that can leave the server.
 #[must_use]
@@ -75,116 +64,37 @@ pub fn leave_out(known: &str, response: &mut Response) {
 
 /// What it may be: `*`, or entity tags with commas between them. A comma inside a tag would be one between two, and aka
 /// makes no such tags.
-const TAGS: &str = r#"^(\*|(W/)?"[!#-+\--~]*"( *, *(W/)?"[!#-+\--~]*")*)$"#;
+pub const TAGS: &str = r#"^(\*|(W/)?"[!#-+\--~]*"( *, *(W/)?"[!#-+\--~]*")*)$"#;
 
-/// The header `If-Match`, which may be there.
-pub struct IfMatch {
-    value: Option<String>,
-    key: Option<TagKey>,
-}
-
-impl IfMatch {
-    /// The states that are expected. `*` expects any.
-    ///
-    /// # Errors
-    ///
-    /// Where it is no list of entity tags. A weak one (`W/`) is, and never matches.
-    pub fn expected(&self) -> Result<Expected, Error> {
-        let Some(text) = self.value.as_deref().map(str::trim).filter(|text| *text != "*") else {
-            return Ok(None);
-        };
-        let tag = |tag: &str| {
-            let quoted = tag.strip_prefix("W/").unwrap_or(tag);
-            let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-            // A weak tag is kept in a form that no state has.
-            Some(if tag.starts_with("W/") {
-                String::new()
-            } else {
-                inner.to_owned()
-            })
-        };
-        let tags: Option<Vec<String>> = text.split(',').map(|one| tag(one.trim())).collect();
-        let malformed = || {
-            Error::field(
-                InputLocation::Header,
-                "If-Match",
-                "must be an ETag as it was sent, with its quotation marks, or *",
-            )
-        };
-        let tags = tags.ok_or_else(malformed)?;
-        let key = self.key.clone().ok_or_else(|| Error::Internal {
-            reason: "the request has no application".into(),
-        })?;
-        Ok(Some(Expectation::Tags(key, tags)))
+/// What a request expects to find, by its `If-Match`. `*` expects anything.
+///
+/// # Errors
+///
+/// Where the header is no list of entity tags. A weak one (`W/`) is, and never matches.
+pub fn expected(request: &Request, key: &TagKey) -> Result<Option<Expectation>, Error> {
+    let wrong = |reason: &str| Error::field(InputLocation::Header, "If-Match", reason);
+    let mut values = Vec::new();
+    for value in request.headers().get_all(IF_MATCH) {
+        let text = value
+            .to_str()
+            .map_err(|_| wrong("has characters other than visible ASCII"))?;
+        values.push(text);
     }
-}
-
-impl Type for IfMatch {
-    const IS_REQUIRED: bool = false;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> Cow<'static, str> {
-        "if_match".into()
+    let text = values.join(",");
+    if values.is_empty() || text.trim() == "*" {
+        return Ok(None);
     }
-
-    fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(MetaSchema {
-            pattern: Some(TAGS.into()),
-            ..MetaSchema::new("string")
-        }))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
-    }
-}
-
-impl ToJSON for IfMatch {
-    fn to_json(&self) -> Option<Value> {
-        self.value.clone().map(Value::String)
-    }
-}
-
-impl<'a> ApiExtractor<'a> for IfMatch {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = Self;
-    type ParamRawType = Self;
-
-    fn register(_: &mut Registry) {}
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(Self::schema_ref())
-    }
-
-    async fn from_request(
-        request: &'a poem::Request,
-        _: &mut poem::RequestBody,
-        _: ExtractParamOptions<Self>,
-    ) -> poem::Result<Self> {
-        let mut all = Vec::new();
-        for value in request.headers().get_all("If-Match") {
-            let text = value.to_str().map_err(|_| {
-                Error::field(
-                    InputLocation::Header,
-                    "If-Match",
-                    "has characters other than visible ASCII",
-                )
-            })?;
-            all.push(text);
-        }
-        Ok(Self {
-            value: (!all.is_empty()).then(|| all.join(",")),
-            key: request.data().map(|app: &App| app.tags.clone()),
+    let tag = |tag: &str| {
+        let quoted = tag.strip_prefix("W/").unwrap_or(tag);
+        let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        // A weak tag is kept in a form that no state has.
+        Some(if tag.starts_with("W/") {
+            String::new()
+        } else {
+            inner.to_owned()
         })
-    }
+    };
+    let tags: Option<Vec<String>> = text.split(',').map(|one| tag(one.trim())).collect();
+    let tags = tags.ok_or_else(|| wrong("must be an ETag as it was sent, with its quotation marks, or *"))?;
+    Ok(Some(Expectation::new(key.clone(), tags)))
 }

@@ -10,16 +10,14 @@ use poem::{
 };
 use poem_openapi::{
     ApiResponse,
-    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
-    types::Type as _,
+    registry::{MetaResponses, Registry},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    body::JSON,
-    error::{Error, ErrorBody, InputLocation},
+    error::{Error, InputLocation},
     kept_answers::Hash,
 };
 
@@ -113,18 +111,30 @@ impl<'a> IdempotencyKey<'a> {
 pub enum Replayable<A> {
     /// It was carried out now.
     Now(A),
-    /// The same, as it was written down; now or before.
+    /// It was carried out before, and the answer was made again.
+    Again(A),
+    /// The answer as it was written down, now or before.
     Kept(Response),
 }
 
 impl<A> Replayable<A> {
+    /// The answer to a change that was made now or before.
+    #[must_use]
+    pub const fn new(answer: A, was_before: bool) -> Self {
+        if was_before {
+            Self::Again(answer)
+        } else {
+            Self::Now(answer)
+        }
+    }
+
     /// An answer that was written down.
     ///
     /// # Errors
     ///
     /// Where it cannot be read.
-    pub fn kept(bytes: &[u8], replayed: bool) -> Result<Self, Error> {
-        let unreadable = |reason: String| Error::Internal { reason };
+    pub fn kept(bytes: &[u8], was_before: bool) -> Result<Self, Error> {
+        let unreadable = |reason: String| Error::internal(reason);
         let (head, body) = bytes
             .iter()
             .position(|byte| *byte == b'\n')
@@ -138,13 +148,16 @@ impl<A> Replayable<A> {
             let value = HeaderValue::try_from(value).map_err(|error| unreadable(error.to_string()))?;
             response.headers_mut().insert(name, value);
         }
-        if replayed {
-            response
-                .headers_mut()
-                .insert(REPLAYED, HeaderValue::from_static("true"));
-        }
-        Ok(Self::Kept(response))
+        Ok(Self::Kept(if was_before { replayed(response) } else { response }))
     }
+}
+
+/// Says that an answer was given before.
+fn replayed(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(REPLAYED, HeaderValue::from_static("true"));
+    response
 }
 
 /// What an answer is beside its body: a line of JSON before it.
@@ -160,7 +173,7 @@ struct Head {
 ///
 /// Where it is not one that can be.
 pub fn write_down(answer: impl IntoResponse) -> Result<Vec<u8>, Error> {
-    let unwritable = |reason: String| Error::Internal { reason };
+    let unwritable = |reason: String| Error::internal(reason);
     let response = answer.into_response();
     let headers = KEPT_HEADERS.iter().filter_map(|name| {
         let value = response.headers().get(name)?.to_str().ok()?;
@@ -183,62 +196,19 @@ impl<A: IntoResponse> IntoResponse for Replayable<A> {
     fn into_response(self) -> Response {
         match self {
             Self::Now(answer) => answer.into_response(),
+            Self::Again(answer) => replayed(answer.into_response()),
             Self::Kept(response) => response,
         }
     }
 }
 
+/// The table of operations says in the document that it may be a kept one.
 impl<A: ApiResponse> ApiResponse for Replayable<A> {
     fn meta() -> MetaResponses {
-        let mut meta = A::meta();
-        for response in &mut meta.responses {
-            response.headers.push(MetaHeader {
-                name: "Idempotent-Replayed".into(),
-                description: Some(
-                    "`true`: the request was carried out before, with this `Idempotency-Key`, and this is the answer \
-                     that was given then."
-                        .into(),
-                ),
-                required: false,
-                deprecated: false,
-                schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
-                    enum_items: vec![Value::String("true".into())],
-                    ..MetaSchema::new("string")
-                })),
-            });
-        }
-        meta.responses.push(MetaResponse {
-            description: "The `Idempotency-Key` was sent with another request. Code: `idempotency_key_reused`.",
-            status: Some(422),
-            status_range: None,
-            content: vec![MetaMediaType {
-                content_type: JSON,
-                schema: ErrorBody::schema_ref(),
-            }],
-            headers: Vec::new(),
-        });
-        meta
+        A::meta()
     }
 
     fn register(registry: &mut Registry) {
         A::register(registry);
-        ErrorBody::register(registry);
-    }
-}
-
-/// Why a change was not made, or not answered.
-pub enum WriteError<R> {
-    /// The change was refused.
-    Refused(R),
-    /// Anything else.
-    Failed(Error),
-}
-
-impl<R: Into<Error>> From<WriteError<R>> for Error {
-    fn from(unwritten: WriteError<R>) -> Self {
-        match unwritten {
-            WriteError::Refused(refusal) => refusal.into(),
-            WriteError::Failed(error) => error,
-        }
     }
 }

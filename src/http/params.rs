@@ -12,7 +12,7 @@ use poem_openapi::{
 use serde_json::{Value, json};
 
 use super::{
-    document::Document,
+    document::Route,
     error::{Error, InputLocation, Mistake},
     page::{DEFAULT_LIMIT, MAX_LIMIT},
 };
@@ -148,10 +148,13 @@ pub fn check_query(request: &Request) -> Result<(), Error> {
     let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else {
         return Ok(());
     };
-    let Some(operation) = Document::get().operation(request.method(), request.uri().path()) else {
+    let Some(Route {
+        query_parameters: known,
+        ..
+    }) = request.data()
+    else {
         return Ok(());
     };
-    let known = &operation.query_parameters;
     let mut seen: Vec<Cow<'_, str>> = Vec::new();
     let mut mistakes: Vec<Mistake> = Vec::new();
     for (name, _) in form_urlencoded::parse(query.as_bytes()) {
@@ -172,7 +175,7 @@ pub fn check_query(request: &Request) -> Result<(), Error> {
             mistakes.push(mistake);
         }
     }
-    Error::of_mistakes(mistakes)
+    Error::of_mistakes(&mistakes)
 }
 
 /// What is wrong with a parameter that is not known.

@@ -43,20 +43,20 @@ use crate::{
         workers::Workers,
     },
     http::{
-        self, App,
+        App,
         document::Document,
         error::{Error, InputLocation},
         etag,
         idempotency::Reading,
         kept_answers,
     },
-    resources::identity_providers,
+    resources::{self, identity_providers},
     store::{DatabaseUrl, Store, StoreError, revision::TagKey, root_key::RootKeySource},
     types::request_id::{REQUEST_ID, RequestId},
 };
 
-/// How long a request may take, reading its body included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a request for a page may take; an operation says so itself.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long requests that have begun may take after the server was asked to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the store may take to close afterwards: a database that does not answer must not keep the process alive.
@@ -207,9 +207,9 @@ pub fn asked_to_stop() -> Result<impl Future<Output = ()>, io::Error> {
 
 /// Everything that is served.
 fn endpoint(app: App, cross_origin: CrossOrigin) -> impl Endpoint<Output = Response> {
-    let document = Document::get();
+    let document = resources::document();
     let tags = app.tags.clone();
-    let operations = Arc::new(http::document::service().into_endpoint());
+    let operations = Arc::new(resources::service().into_endpoint());
     let routes = pages::routes()
         .at("/", get(pages::home))
         .nest_no_strip("/v1", Arc::clone(&operations))
@@ -241,6 +241,11 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
         request.set_data(id.clone());
         let head = connections::check_head(request.version(), request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let route = self.document.route(method.as_str(), &path);
+        let time = route.map_or(PAGE_TIMEOUT, |route| route.operation.time);
+        if let Some(route) = route {
+            request.set_data(route);
+        }
         Reading::prepare(&mut request);
         let known = etag::known(&request);
         let may_pack = compression::may_pack(&request);
@@ -253,7 +258,7 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
             %id,
             %method,
             path = %path_in_logs(&path),
-            operation = self.document.operation(&method, &path).map(|operation| operation.id.as_str()),
+            operation = route.map(|route| route.operation.id),
             tenant = field::Empty,
             actor = field::Empty,
             code = field::Empty,
@@ -266,21 +271,16 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
                 head?;
                 self.inner.call(request).await
             };
-            let answer = tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(carried_out).catch_unwind());
+            let answer = tokio::time::timeout(time, AssertUnwindSafe(carried_out).catch_unwind());
             let mut response = match answer.await {
                 Ok(Ok(Ok(output))) => output.into_response(),
                 Ok(Ok(Err(error))) if method == Method::OPTIONS && error.is::<MethodNotAllowedError>() => {
                     self.options(&path)
                 }
-                Ok(Ok(Err(error))) => match self.refusal(error, &path) {
-                    Error::RouteNotFound if wants_page => pages::not_found(),
-                    error => error.into_response(),
-                },
-                Ok(Err(_)) => Error::Internal {
-                    reason: "a panic".into(),
-                }
-                .into_response(),
-                Err(_) => Error::TimedOut.into_response(),
+                Ok(Ok(Err(error))) if wants_page && error.is::<NotFoundError>() => pages::not_found(),
+                Ok(Ok(Err(error))) => self.refusal(error, &path).into_response(),
+                Ok(Err(_)) => Error::internal("a panic").into_response(),
+                Err(_) => Error::timed_out().into_response(),
             };
             if path.starts_with("/v1/") {
                 etag::protect(&self.tags, &mut response);
@@ -335,17 +335,13 @@ impl<E> Surrounded<E> {
             Err(error) => error,
         };
         if error.is::<NotFoundError>() {
-            Error::RouteNotFound
+            Error::no_route()
         } else if error.is::<MethodNotAllowedError>() {
-            Error::MethodNotAllowed {
-                allowed: self.document.methods(path),
-            }
+            Error::method_not_allowed(&self.document.methods(path))
         } else if error.is::<ParsePathError>() {
             Error::field(InputLocation::Path, "", "is not UTF-8 after percent-decoding")
         } else {
-            Error::Internal {
-                reason: error.to_string(),
-            }
+            Error::internal(error.to_string())
         }
     }
 }

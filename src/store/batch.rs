@@ -23,9 +23,10 @@ use tokio::sync::oneshot;
 
 use super::{
     Change, Record, StoreError, Tx,
-    change::{Outcome, Statements},
+    change::{Outcome, Precondition, Statements},
     pool::ANSWER_WITHIN,
     records,
+    revision::Expectation,
     root_key::RootKey,
 };
 use crate::types::{
@@ -91,11 +92,12 @@ pub struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    const fn tx(self, db: &'a Statements<'a>) -> Tx<'a> {
+    fn tx(self, db: &'a Statements<'a>) -> Tx<'a> {
         Tx {
             db,
             now: self.now,
             root_key: self.root_key,
+            precondition: Precondition::default(),
         }
     }
 }
@@ -364,6 +366,8 @@ async fn new_versions(tx: &Tx<'_>, mut tenants: Vec<TenantId>) -> Result<Vec<(Te
 /// A change with the caller that waits for its outcome.
 pub struct WaitingChange<C: Change> {
     pub change: C,
+    /// What whoever asked for it expects to find.
+    pub expected: Option<Expectation>,
     pub reply: oneshot::Sender<ChangeAnswer<C>>,
     pub since: Instant,
 }
@@ -443,8 +447,18 @@ impl<C: Change> Group for Changes<C> {
     }
 
     async fn apply_together(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let changes: Vec<&C> = self.waiting.iter().map(|waiting| &waiting.change).collect();
-        self.outcomes = C::apply_many(&changes, tx).await?;
+        // What was expected is looked at one by one.
+        let waiting = self.waiting.iter().zip(&mut self.outcomes);
+        let (changes, outcomes): (Vec<&C>, Vec<_>) = waiting
+            .filter(|(waiting, _)| waiting.expected.is_none())
+            .map(|(waiting, outcome)| (&waiting.change, outcome))
+            .unzip();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for (place, outcome) in outcomes.into_iter().zip(C::apply_many(&changes, tx).await?) {
+            *place = outcome;
+        }
         Ok(())
     }
 
@@ -460,7 +474,7 @@ impl<C: Change> Group for Changes<C> {
         };
         let savepoint = transaction.begin().await?;
         let statements = Statements::new(&savepoint);
-        let applied = surviving(apply_alone(&waiting.change, &statements, given, way)).await;
+        let applied = surviving(apply_alone(waiting, &statements, given, way)).await;
         let failure = statements.failure();
         match applied {
             Ok((applied, version)) => {
@@ -527,13 +541,19 @@ type AppliedAlone<C> = (super::Applied<<C as Change>::Done>, Option<(TenantId, i
 /// tenant only. One by one, the record is written there as well: one that cannot be written is then the fault of its own
 /// change.
 async fn apply_alone<C: Change>(
-    change: &C,
+    WaitingChange { change, expected, .. }: &WaitingChange<C>,
     statements: &Statements<'_>,
     given: Given<'_>,
     way: Way,
 ) -> Result<AppliedAlone<C>, C::Refusal> {
-    let tx = given.tx(statements);
+    let tx = Tx {
+        precondition: Precondition::new(expected.as_ref()),
+        ..given.tx(statements)
+    };
     let applied = change.apply(&tx).await?;
+    if tx.precondition.was_ignored() {
+        return Err(StoreError::Fault("a change did not look at what was expected of its resource".into()).into());
+    }
     if way == Way::OneByOne
         && let Some(record) = &applied.record
     {

@@ -5,14 +5,21 @@
 //! for it, in the file of the resource that it changes. The writer does the rest: the transaction, the isolation from
 //! other changes in it, the audit entry, the event, and the answer after the commit.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use aka_entity::audit_log_entry::ActorType;
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, ExecResult, QueryResult, Statement};
 use uuid::Uuid;
 
-use super::{StoreError, root_key::RootKey};
+use super::{
+    StoreError,
+    revision::{Expectation, RevisionMismatch},
+    root_key::RootKey,
+};
 use crate::types::{
     clock::Timestamp,
     ids::{TenantId, UserId},
@@ -61,6 +68,50 @@ pub struct Tx<'a> {
     pub now: Timestamp,
     /// For what is written sealed.
     pub root_key: &'a RootKey,
+    pub(super) precondition: Precondition<'a>,
+}
+
+impl Tx<'_> {
+    /// Whether whoever asked for the change said what they expect to find (`If-Match`).
+    #[must_use]
+    pub const fn has_precondition(&self) -> bool {
+        self.precondition.expected.is_some()
+    }
+
+    /// Checks that the resource that is about to be changed is as whoever asked for it expects. Each change of something
+    /// that has an `ETag` calls this with the revision that it found.
+    ///
+    /// # Errors
+    ///
+    /// Where it has another revision.
+    pub fn check_revision(&self, found: &str) -> Result<(), RevisionMismatch> {
+        self.precondition.checked.store(true, Ordering::Relaxed);
+        match self.precondition.expected {
+            Some(expected) if !expected.is_met_by(found) => Err(RevisionMismatch),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What whoever asked for a change expects to find, and whether the change has looked.
+#[derive(Default)]
+pub(super) struct Precondition<'a> {
+    expected: Option<&'a Expectation>,
+    checked: AtomicBool,
+}
+
+impl<'a> Precondition<'a> {
+    pub(super) const fn new(expected: Option<&'a Expectation>) -> Self {
+        Self {
+            expected,
+            checked: AtomicBool::new(false),
+        }
+    }
+
+    /// A change must not be made without a look at what was expected.
+    pub(super) fn was_ignored(&self) -> bool {
+        self.expected.is_some() && !self.checked.load(Ordering::Relaxed)
+    }
 }
 
 /// The statements of a change, which remember what went wrong: a change's own refusal does not tell the writer whether

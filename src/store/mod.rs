@@ -40,6 +40,7 @@ pub use pool::Reader;
 use probe::Probe;
 pub use questions::Question;
 use questions::Questions;
+use revision::Expectation;
 use sea_orm::ConnectionTrait;
 use shares::Shares;
 use time::Time;
@@ -148,8 +149,17 @@ impl Store {
     ///
     /// The change's own refusals, and those of the store: [`StoreError`].
     pub async fn write<C: Change>(&self, change: C) -> Result<C::Done, C::Refusal> {
+        self.write_if(change, None).await
+    }
+
+    /// Carries out a change only if its resource is as expected.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::write`]; where it is not as expected, the change's own refusal for that.
+    pub async fn write_if<C: Change>(&self, change: C, expected: Option<Expectation>) -> Result<C::Done, C::Refusal> {
         self.time.check()?;
-        self.writer.write(change).await
+        self.writer.write(change, expected).await
     }
 
     /// Asks for what was deleted to be removed from the files of the database, too, soon: [`traces`] says how.
@@ -199,7 +209,7 @@ impl Store {
         {
             return outcome.clone();
         }
-        let outcome = tokio::time::timeout(PROBE_WITHIN, self.writer.write(Probe)).await;
+        let outcome = tokio::time::timeout(PROBE_WITHIN, self.writer.write(Probe, None)).await;
         let outcome = outcome.unwrap_or_else(|_| {
             Err(StoreError::Unavailable(format!(
                 "the database did not commit within {PROBE_WITHIN:?}"

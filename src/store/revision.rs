@@ -44,34 +44,30 @@ impl fmt::Debug for TagKey {
     }
 }
 
-/// What a change expects to find. None: it takes what there is.
-pub type Expected = Option<Expectation>;
-
-/// What a change may expect to find.
+/// What a change expects to find: a state with one of these tags.
 #[derive(Clone, Debug)]
-pub enum Expectation {
-    /// This revision.
-    Revision(String),
-    /// One with one of these tags.
-    Tags(TagKey, Vec<String>),
+pub struct Expectation {
+    key: TagKey,
+    tags: Vec<String>,
+}
+
+impl Expectation {
+    /// Expects a state with one of these tags, as they were sent to the caller.
+    #[must_use]
+    pub const fn new(key: TagKey, tags: Vec<String>) -> Self {
+        Self { key, tags }
+    }
+
+    /// Whether a state is an expected one.
+    #[must_use]
+    pub fn is_met_by(&self, revision: &str) -> bool {
+        self.tags.contains(&self.key.tag(revision))
+    }
 }
 
 /// That a resource is not as a change expects it: somebody else has changed it.
 #[derive(Debug)]
 pub struct RevisionMismatch;
-
-/// Checks that a resource is as a change expects it.
-///
-/// # Errors
-///
-/// Where it is not.
-pub fn check(expected: &Expected, found: &str) -> Result<(), RevisionMismatch> {
-    match expected {
-        Some(Expectation::Revision(revision)) if revision != found => Err(RevisionMismatch),
-        Some(Expectation::Tags(key, tags)) if !tags.contains(&key.tag(found)) => Err(RevisionMismatch),
-        _ => Ok(()),
-    }
-}
 
 /// Makes a revision of what a resource consists of.
 #[derive(Default)]

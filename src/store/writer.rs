@@ -34,6 +34,7 @@ use super::{
     Change, OnNewVersion, StoreError,
     batch::{Batch, Committed, Costs, QueuedChange, Turn, WaitingChange, Way},
     pool::Pool,
+    revision::Expectation,
     root_key::RootKey,
     turns::{self, QueueLimits, Rejected},
 };
@@ -84,12 +85,13 @@ impl Writer {
         }
     }
 
-    /// Queues a change and waits for its outcome.
-    pub async fn write<C: Change>(&self, change: C) -> Result<C::Done, C::Refusal> {
+    /// Queues a change, with what is expected of its resource, and waits for its outcome.
+    pub async fn write<C: Change>(&self, change: C, expected: Option<Expectation>) -> Result<C::Done, C::Refusal> {
         let (reply, answer) = oneshot::channel();
         let turn = change.tenant();
         let job = WaitingChange {
             change,
+            expected,
             reply,
             since: Instant::now(),
         };

@@ -91,6 +91,21 @@ actions! {
     CreateTenantApiKey = "createTenantApiKey" in TenantsWrite;
 }
 
+/// What kind of thing an action is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// The tenant as a whole: lists, and things that are not there yet.
+    Tenant,
+    /// A user, or their identities.
+    User,
+    /// An identity provider, or its accounts.
+    IdentityProvider,
+    /// An API key.
+    ApiKey,
+    /// A policy, or its rules.
+    Policy,
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -13,10 +13,11 @@ use crate::{
         caller::{PolicyContext, Target},
     },
     http::{
-        Created, Gone, Tag, Tagged,
+        Tag,
+        answers::{Created, Gone, Tagged},
         body::{Answer, Body, OptionalBody},
         caller::ApiCaller,
-        error::{ALWAYS, E404, E409, Error, Failure, InputLocation, WITH_BODY},
+        error::{Error, InputLocation},
         etag::of_representation,
         idempotency::Replayable,
         page::{List, Page},
@@ -24,7 +25,6 @@ use crate::{
     },
     resources::api_keys,
     types::{
-        actions::Action,
         clock::{self, Timestamp},
         ids::{ApiKeyId, IdentityProviderId},
         scopes::Scope,
@@ -118,6 +118,7 @@ pub struct CreatedApiKey {
 
 impl CreatedApiKey {
     /// The answer to the request that made it.
+    #[must_use]
     pub fn created((key, raw): (api_key::Model, RawKey)) -> Created<Self> {
         let location = format!("/v1/api-keys/{}", key.id);
         Created::Created(Answer(Self::new(key, &raw)), location)
@@ -211,6 +212,7 @@ pub struct Rotation {
 }
 
 /// What a decision on a new key may look at.
+#[must_use]
 pub fn new_key(caller: &ApiCaller<'_>, key: &NewApiKey) -> PolicyContext {
     PolicyContext {
         named: named(caller, key.identity_provider_id),
@@ -232,22 +234,20 @@ impl ApiKeysApi {
     /// List API keys
     ///
     /// The oldest first, those that are revoked or expired too. A key that is bound to an identity provider sees only
-    /// keys with the same binding. Needs the scope `api-keys:read`, or a policy that permits `listApiKeys`.
+    /// keys with the same binding.
     #[oai(path = "/v1/api-keys", method = "get", operation_id = "listApiKeys")]
     async fn list(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// How many rows to answer with at most.
         limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
         cursor: OptionalQueryParam<Cursor>,
-    ) -> Result<Answer<Page<ApiKey>>, Failure<{ ALWAYS }>> {
+    ) -> Result<Answer<Page<ApiKey>>, Error> {
         let tenant = caller.tenant_id();
         let list = List::new("api-keys", tenant, "");
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListApiKeys, Target::Tenant).await?;
+        caller.may(Target::Tenant).await?;
         let bound_to = caller.bound_to();
         let rows = api_keys::list(caller.store(), tenant, bound_to, wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |key| key.id, ApiKey::from)))
@@ -257,40 +257,32 @@ impl ApiKeysApi {
     ///
     /// The answer has the key itself, in `raw_key`; it is not shown again. No policy can let a key do more than its
     /// maker: it can be given only scopes that the caller has; a key that expires makes only keys that expire no later;
-    /// a key that is bound to an identity provider makes only keys that are bound to the same one. Needs the scope
-    /// `api-keys:write`, or a policy that permits `createApiKey`.
+    /// a key that is bound to an identity provider makes only keys that are bound to the same one.
     #[oai(path = "/v1/api-keys", method = "post", operation_id = "createApiKey")]
     async fn create(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         body: Body<ApiKeyCreate>,
-    ) -> Result<Replayable<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Replayable<Created<CreatedApiKey>>, Error> {
         let key = body.0.check()?;
         let caller = caller.knowing(key.identity_provider_id).await?;
         let circumstances = || new_key(&caller, &key);
-        let permit = caller
-            .may_with(Action::CreateApiKey, Target::Tenant, circumstances)
-            .await?;
+        let permit = caller.may_with(Target::Tenant, circumstances).await?;
         let change = CreateApiKey::new(permit, key);
         Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
     }
 
     /// Get an API key
     ///
-    /// Without the key itself, which nobody can read again. Needs the scope `api-keys:read`, or a policy that permits
-    /// `getApiKey`.
+    /// Without the key itself, which nobody can read again.
     #[oai(path = "/v1/api-keys/:id", method = "get", operation_id = "getApiKey")]
     async fn get(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The key.
         id: PathParam<ApiKeyId>,
-    ) -> Result<Tagged<ApiKey>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetApiKey, Target::ApiKey(id.0)).await?;
+    ) -> Result<Tagged<ApiKey>, Error> {
+        caller.may(Target::ApiKey(id.0)).await?;
         let key = access::api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
         let key = ApiKey::from(key.ok_or_else(|| Error::no_such("api_key", id.0))?);
         let etag = of_representation(&key);
@@ -300,40 +292,35 @@ impl ApiKeysApi {
     /// Revoke an API key
     ///
     /// At once on the node that answers, within two seconds on the others. What is revoked stays revoked; doing it
-    /// again changes nothing. Needs the scope `api-keys:write`, or a policy that permits `revokeApiKey`.
+    /// again changes nothing.
     #[oai(path = "/v1/api-keys/:id", method = "delete", operation_id = "revokeApiKey")]
     async fn revoke(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The key.
         id: PathParam<ApiKeyId>,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
-        let permit = caller.may(Action::RevokeApiKey, Target::ApiKey(id.0)).await?;
-        caller.store().write(RevokeApiKey::new(permit, id.0)).await?;
+    ) -> Result<Gone, Error> {
+        let permit = caller.may(Target::ApiKey(id.0)).await?;
+        caller.change(RevokeApiKey::new(permit, id.0)).await?;
         Ok(Gone::Done)
     }
 
     /// Rotate an API key
     ///
-    /// Makes a successor with the same name, scopes, provider and expiry; the key itself works on for the overlap. A key
-    /// can be rotated only by a caller who could make its successor: see `createApiKey`. Needs the scope
-    /// `api-keys:write`, or a policy that permits `rotateApiKey`.
+    /// Makes a successor with the same name, scopes, provider and expiry; the key itself works on for the overlap. A
+    /// key can be rotated only by a caller who could make its successor: see `createApiKey`.
     #[oai(path = "/v1/api-keys/:id/rotate", method = "post", operation_id = "rotateApiKey")]
     async fn rotate(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The key.
         id: PathParam<ApiKeyId>,
         body: OptionalBody<Rotation>,
-    ) -> Result<Replayable<Created<CreatedApiKey>>, Failure<{ WITH_BODY | E404 | E409 }>> {
+    ) -> Result<Replayable<Created<CreatedApiKey>>, Error> {
         let overlap = body.0.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
         if overlap > MAX_OVERLAP_SECONDS {
             let reason = format!("must be from 0 to {MAX_OVERLAP_SECONDS}");
-            return Err(Error::field(InputLocation::Body, "overlap_seconds", reason).into());
+            return Err(Error::field(InputLocation::Body, "overlap_seconds", reason));
         }
         let old = access::api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
         let provider = old
@@ -345,9 +332,7 @@ impl ApiKeysApi {
             named: named(&caller, provider),
             ..PolicyContext::of(api_keys::successor_context(old.as_ref()))
         };
-        let permit = caller
-            .may_with(Action::RotateApiKey, Target::ApiKey(id.0), circumstances)
-            .await?;
+        let permit = caller.may_with(Target::ApiKey(id.0), circumstances).await?;
         let change = RotateApiKey::new(permit, id.0, overlap.into());
         Ok(caller.write(change, |made| Ok(CreatedApiKey::created(made))).await?)
     }

@@ -7,15 +7,9 @@ use serde::Serialize;
 
 use crate::{
     access::caller::Target,
-    http::{
-        Tag,
-        body::Answer,
-        caller::ApiCaller,
-        error::{ALWAYS, E404, Error, Failure},
-        params::PathParam,
-    },
+    http::{Tag, body::Answer, caller::ApiCaller, error::Error, explanation::EffectName, params::PathParam},
     policy::{self, Can},
-    resources::policies::{evaluation, rules_api::EffectName},
+    resources::policies::evaluation,
     types::{
         actions::Action,
         clock::{self, Timestamp},
@@ -101,10 +95,7 @@ impl From<policy::Deciding> for DecidingRule {
             rule_id: deciding.rule.statement.id().to_string(),
             policy_id: deciding.rule.policy_id,
             priority: deciding.level.priority(),
-            effect: match deciding.rule.statement.effect() {
-                Effect::Permit => EffectName::Permit,
-                Effect::Forbid => EffectName::Forbid,
-            },
+            effect: deciding.rule.statement.effect().into(),
             conditions: deciding.conditions,
         }
     }
@@ -166,10 +157,10 @@ pub struct CapabilitiesApi;
 impl CapabilitiesApi {
     /// What may an API key do?
     ///
-    /// For every action whether the key is permitted it always (`allow`), never (`deny`), or only on some resources or in
-    /// some circumstances (`depends`), under the rules of now. `allow` and `deny` are certain; where rules exclude one
-    /// another in ways that only a request shows, the answer is `depends`. The conditions show what rules say, in their
-    /// own words. Needs the scope `api-keys:read`, or a policy that permits `getApiKeyCapabilities`.
+    /// For every action whether the key is permitted it always (`allow`), never (`deny`), or only on some resources or
+    /// in some circumstances (`depends`), under the rules of now. `allow` and `deny` are certain; where rules exclude
+    /// one another in ways that only a request shows, the answer is `depends`. The conditions show what rules say, in
+    /// their own words.
     #[oai(
         path = "/v1/api-keys/:id/capabilities",
         method = "get",
@@ -177,13 +168,11 @@ impl CapabilitiesApi {
     )]
     async fn get(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The key.
         id: PathParam<ApiKeyId>,
-    ) -> Result<Answer<ApiKeyCapabilities>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetApiKeyCapabilities, Target::ApiKey(id.0)).await?;
+    ) -> Result<Answer<ApiKeyCapabilities>, Error> {
+        caller.may(Target::ApiKey(id.0)).await?;
         let key = access::api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
         let key = key.ok_or_else(|| Error::no_such("api_key", id.0))?;
         let now = clock::now();

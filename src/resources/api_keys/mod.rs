@@ -14,6 +14,11 @@
 
 pub mod api;
 pub mod capabilities;
+pub mod errors;
+pub mod examples;
+mod operations;
+
+pub use operations::RESOURCE;
 
 use crate::access::api_keys::{RawKey, scopes};
 

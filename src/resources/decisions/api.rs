@@ -9,16 +9,17 @@ use crate::{
     access::caller::Target,
     http::{
         Tag,
+        any_object::AnyObject,
         body::Answer,
         caller::ApiCaller,
-        error::{ALWAYS, Details, E404, Error, Failure},
+        error::Error,
         page::{List, Page},
         params::{
             ActionName, ActorId, Cursor, Limit, OptionalQueryParam, Parameter, PathParam, RequestName, ResourceName,
         },
     },
     resources::policies::evaluation_api::DecisionKind,
-    types::{actions::Action, clock::Timestamp, ids::DecisionId},
+    types::{clock::Timestamp, ids::DecisionId},
 };
 
 /// What kind of credential acted.
@@ -65,7 +66,7 @@ pub struct RecordedDecision {
     pub resource: String,
     /// The context that the decision saw; null where it is not kept, as it is not of users who are no more.
     #[oai(nullable)]
-    pub context: Option<Details>,
+    pub context: Option<AnyObject>,
     /// How it came out: never `permitted`.
     pub kind: DecisionKind,
     /// The priority at which it was decided; null where that was a built-in level, or none.
@@ -112,7 +113,7 @@ impl From<decision::Model> for RecordedDecision {
             action: decision.action,
             resource: decision.resource,
             context: match decision.context {
-                Some(serde_json::Value::Object(members)) => Some(Details(members)),
+                Some(serde_json::Value::Object(members)) => Some(AnyObject(members)),
                 _ => None,
             },
             kind: decision.kind.into(),
@@ -168,15 +169,13 @@ impl DecisionLogApi {
     /// List decisions
     ///
     /// Every request that policy has refused, the newest first: those that a rule forbids, those that none permits, and
-    /// those on which a rule could not be evaluated. The newest 10,000 are kept. They are written within a second, beside
-    /// the requests; where more are refused than can be written, some are left out. What is permitted is in the audit log,
-    /// where it changes something. Needs the scope `policies:read`, or a policy that permits `listDecisions`.
+    /// those on which a rule could not be evaluated. The newest 10,000 are kept. They are written within a second,
+    /// beside the requests; where more are refused than can be written, some are left out. What is permitted is in the
+    /// audit log, where it changes something.
     #[oai(path = "/v1/decisions", method = "get", operation_id = "listDecisions")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// Only those on this action: an operation id.
         action: OptionalQueryParam<ActionName>,
@@ -197,7 +196,7 @@ impl DecisionLogApi {
         limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
         cursor: OptionalQueryParam<Cursor>,
-    ) -> Result<Answer<Page<RecordedDecision>>, Failure<{ ALWAYS }>> {
+    ) -> Result<Answer<Page<RecordedDecision>>, Error> {
         let tenant = caller.tenant_id();
         let narrowed = DecisionFilter {
             action: action.0.map(|ActionName(action)| action),
@@ -210,7 +209,7 @@ impl DecisionLogApi {
         };
         let list = List::new("decisions", tenant, &format!("{narrowed:?}"));
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListDecisions, Target::Tenant).await?;
+        caller.may(Target::Tenant).await?;
         let rows = super::rows::list(caller.store(), tenant, &narrowed, wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(
             &wanted,
@@ -221,18 +220,14 @@ impl DecisionLogApi {
     }
 
     /// Get a decision
-    ///
-    /// Needs the scope `policies:read`, or a policy that permits `getDecision`.
     #[oai(path = "/v1/decisions/:id", method = "get", operation_id = "getDecision")]
     async fn get(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The decision.
         id: PathParam<DecisionId>,
-    ) -> Result<Answer<RecordedDecision>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetDecision, Target::Tenant).await?;
+    ) -> Result<Answer<RecordedDecision>, Error> {
+        caller.may(Target::Tenant).await?;
         let decision = super::rows::find(caller.store(), caller.tenant_id(), id.0).await?;
         let decision = decision.ok_or_else(|| Error::no_such("decision", id.0))?;
         Ok(Answer(decision.into()))

@@ -7,23 +7,28 @@ use aka_entity::identity::{self, LinkedBy};
 use cedar_policy::RestrictedExpression;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
-use super::{Account, Link, LinkRefusal, Linked, Unlink};
+use super::{
+    Account, Link, LinkRefusal, Linked, Unlink,
+    errors::{LINKED_TO_USER_ID, WAYS_OUT, WayOut, account_not_found, identity_already_linked},
+    rows::{self, OfUser},
+};
 use crate::{
+    access::accounts::Lookup,
     access::{
         accounts::Found,
         caller::{PolicyContext, Target},
         tenants::TenantState,
     },
     http::{
-        Gone, Tag, Tagged,
+        Tag,
+        answers::{Gone, Tagged},
         body::{Answer, Body},
         caller::ApiCaller,
-        error::{ALWAYS, E404, E409, Error, Failure, WITH_BODY},
-        error_details::WayOut,
+        door::WriteError,
+        error::Error,
         etag::of_representation,
-        idempotency::{Replayable, WriteError},
+        idempotency::Replayable,
         page::{List, MAX_LIMIT, Page},
         params::{Cursor, Limit, OptionalQueryParam, PathParam, QueryParam},
     },
@@ -221,10 +226,8 @@ impl IdentitiesApi {
     /// | the provider is disabled | `409` `identity_provider_disabled` |
     /// | the user is suspended | `409` `user_suspended` |
     ///
-    /// A caller who may not read the identity (`getUserIdentity`) is answered with what they have sent, and ids: not with
-    /// what is known of the account from before.
-    ///
-    /// Needs the scope `identities:write`, or a policy that permits `createUserIdentity`.
+    /// A caller who may not read the identity (`getUserIdentity`) is answered with what they have sent, and ids: not
+    /// with what is known of the account from before.
     #[oai(
         path = "/v1/users/:id/identities",
         method = "post",
@@ -232,13 +235,11 @@ impl IdentitiesApi {
     )]
     async fn create(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The user to whom the account is to be linked.
         id: PathParam<UserId>,
         body: Body<UserIdentityCreate>,
-    ) -> Result<Replayable<LinkAnswer>, Failure<{ WITH_BODY | E404 | E409 }>> {
+    ) -> Result<Replayable<LinkAnswer>, Error> {
         let (user, Body(new)) = (id.0, body);
         let caller = caller.knowing([new.identity_provider_id]).await?;
         let circumstances = || {
@@ -271,8 +272,7 @@ impl IdentitiesApi {
                 ..PolicyContext::of(context)
             }
         };
-        let action = Action::CreateUserIdentity;
-        let permit = caller.may_with(action, Target::User(user), circumstances).await?;
+        let permit = caller.may_with(Target::User(user), circumstances).await?;
         let account = Account {
             identity_provider_id: new.identity_provider_id,
             external_id: new.external_id,
@@ -305,7 +305,7 @@ impl IdentitiesApi {
         };
         match caller.write(change, answer).await {
             Err(WriteError::Refused(LinkRefusal::LinkedToAnother(identity))) => {
-                Err(self.taken(&caller, &identity).await.into())
+                Err(self.taken(&caller, &identity).await)
             }
             outcome => Ok(outcome?),
         }
@@ -313,8 +313,8 @@ impl IdentitiesApi {
 
     /// List the identities of a user
     ///
-    /// Every account that is linked to the user, the oldest first. A key that is bound to an identity provider sees only
-    /// accounts at this provider. Needs the scope `identities:read`, or a policy that permits `listUserIdentities`.
+    /// Every account that is linked to the user, the oldest first. A key that is bound to an identity provider sees
+    /// only accounts at this provider.
     #[oai(
         path = "/v1/users/:id/identities",
         method = "get",
@@ -322,8 +322,6 @@ impl IdentitiesApi {
     )]
     async fn list(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The user.
         id: PathParam<UserId>,
@@ -331,14 +329,25 @@ impl IdentitiesApi {
         limit: OptionalQueryParam<Limit<MAX_LIMIT>>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
         cursor: OptionalQueryParam<Cursor>,
-    ) -> Result<Answer<Page<UserIdentity>>, Failure<{ ALWAYS | E404 }>> {
+    ) -> Result<Answer<Page<UserIdentity>>, Error> {
         let (tenant, user) = (caller.tenant_id(), id.0);
         let list = List::new("identities", tenant, &user.to_string());
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListUserIdentities, Target::User(user)).await?;
-        let rows = caller.identities_of(user, wanted.after, wanted.to_read()).await?;
+        caller.may(Target::User(user)).await?;
+        let rows = if let Some(provider) = caller.bound_to() {
+            let (after, limit) = (wanted.after, wanted.to_read());
+            rows::list_at(caller.store(), tenant, user, provider, after, limit).await?
+        } else {
+            let of_user = OfUser {
+                tenant,
+                user,
+                after: wanted.after,
+                limit: wanted.to_read(),
+            };
+            caller.store().ask(of_user).await?
+        };
         if rows.is_empty() && access::users::find(caller.store(), tenant, user).await?.is_none() {
-            return Err(Error::no_such("user", user).into());
+            return Err(Error::no_such("user", user));
         }
         let caller = caller
             .knowing(rows.iter().map(|found| provider_of(&found.identity)))
@@ -354,8 +363,6 @@ impl IdentitiesApi {
     }
 
     /// Get an identity of a user
-    ///
-    /// Needs the scope `identities:read`, or a policy that permits `getUserIdentity`.
     #[oai(
         path = "/v1/users/:id/identities/:identityId",
         method = "get",
@@ -363,22 +370,18 @@ impl IdentitiesApi {
     )]
     async fn get(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The user.
         id: PathParam<UserId>,
         /// The identity.
         #[oai(name = "identityId")]
         identity_id: PathParam<IdentityId>,
-    ) -> Result<Tagged<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
-        let found = super::rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
+    ) -> Result<Tagged<UserIdentity>, Error> {
+        let found = rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
         let known = found.as_ref().map(|found| &found.identity);
         let caller = caller.knowing(known.map(provider_of)).await?;
         let circumstances = || at_provider_of(caller.tenant(), known);
-        caller
-            .may_with(Action::GetUserIdentity, Target::User(id.0), circumstances)
-            .await?;
+        caller.may_with(Target::User(id.0), circumstances).await?;
         let found = found.ok_or_else(|| Error::no_such("identity", identity_id.0))?;
         let identity = UserIdentity::show(found, caller.tenant())?;
         let etag = of_representation(&identity);
@@ -388,7 +391,7 @@ impl IdentitiesApi {
     /// Unlink an account from a user
     ///
     /// The account stays known, linked to nobody: a look-up still finds it, with `user_id` null, and linking it again
-    /// gives the same identity. Needs the scope `identities:write`, or a policy that permits `deleteUserIdentity`.
+    /// gives the same identity.
     #[oai(
         path = "/v1/users/:id/identities/:identityId",
         method = "delete",
@@ -396,63 +399,54 @@ impl IdentitiesApi {
     )]
     async fn delete(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The user.
         id: PathParam<UserId>,
         /// The identity.
         #[oai(name = "identityId")]
         identity_id: PathParam<IdentityId>,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 }>> {
+    ) -> Result<Gone, Error> {
         // Where the account is does not change, so that it can be read before the change is made.
-        let found = super::rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
+        let found = rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
         let known = found.as_ref().map(|found| &found.identity);
         let caller = caller.knowing(known.map(provider_of)).await?;
         let circumstances = || at_provider_of(caller.tenant(), known);
-        let permit = caller
-            .may_with(Action::DeleteUserIdentity, Target::User(id.0), circumstances)
-            .await?;
-        let unlinked = caller.store().write(Unlink::new(permit, id.0, identity_id.0)).await?;
+        let permit = caller.may_with(Target::User(id.0), circumstances).await?;
+        let unlinked = caller.change(Unlink::new(permit, id.0, identity_id.0)).await?;
         if unlinked {
             Ok(Gone::Done)
         } else {
-            Err(Error::no_such("identity", identity_id.0).into())
+            Err(Error::no_such("identity", identity_id.0))
         }
     }
 
     /// Look up an account
     ///
-    /// Whose account is it? Answers the one identity of an account at a provider, whether it is linked or not. Needs
-    /// the scope `identities:read`, or a policy that permits `lookupIdentity`.
+    /// Whose account is it? Answers the one identity of an account at a provider, whether it is linked or not.
     #[oai(path = "/v1/identities/lookup", method = "get", operation_id = "lookupIdentity")]
     async fn lookup(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The provider at which the account is.
         identity_provider_id: QueryParam<IdentityProviderId>,
         /// The account's id at the provider, as it is, case included.
         external_id: QueryParam<ExternalId>,
-    ) -> Result<Answer<UserIdentity>, Failure<{ ALWAYS | E404 }>> {
+    ) -> Result<Answer<UserIdentity>, Error> {
         let (provider, external_id) = (identity_provider_id.0, external_id.0);
         let caller = caller.knowing([provider]).await?;
         let circumstances = || lookup_of(external_id.as_str());
         caller
-            .may_with(
-                Action::LookupIdentity,
-                Target::IdentityProvider(provider),
-                circumstances,
-            )
+            .may_with(Target::IdentityProvider(provider), circumstances)
             .await?;
-        let found = caller.lookup(provider, external_id).await?;
-        let not_found = Error::AccountNotFound {
-            identity_provider: provider,
+        let lookup = Lookup {
+            tenant: caller.tenant_id(),
+            identity_provider_id: provider,
+            external_id,
         };
+        let found = caller.store().ask(lookup).await?;
         // Of a provider that has been deleted, accounts may be left that are about to be removed.
         let exists = caller.tenant().identity_provider(provider).is_some();
-        let found = found.filter(|_| exists).ok_or(not_found)?;
+        let found = found.filter(|_| exists).ok_or_else(|| account_not_found(provider))?;
         Ok(Answer(UserIdentity::show(found, caller.tenant())?))
     }
 }
@@ -461,53 +455,34 @@ impl IdentitiesApi {
     /// That the account is another user's: what is known of that link, and what this caller may do about it. Who the
     /// other user is, only a caller who may look the account up learns.
     async fn taken(&self, caller: &ApiCaller<'_>, identity: &identity::Model) -> Error {
-        let mut details = Map::new();
-        let mut say = |name: &str, value: Value| details.insert(name.into(), value);
-        say("identity_id", json!(IdentityId(identity.id)));
-        say("linked_by", json!(LinkedByName::from(identity.linked_by)));
-        say("linked_at", json!(identity.linked_at.map(Timestamp)));
+        let error = identity_already_linked(identity);
         let mut ways_out = vec![WayOut {
             way: "use_another_account".into(),
             description: "Link another account, if this one was named by mistake.".into(),
             method: None,
             path: None,
         }];
-        if let Some(other) = identity.user_id.map(UserId) {
-            let provider = Target::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
-            let circumstances = || lookup_of(&identity.external_id);
-            let may_look_up = caller.could(Action::LookupIdentity, provider, circumstances).await;
-            if may_look_up.unwrap_or(false) {
-                say("linked_to_user_id", json!(other));
-                let unlink = Action::DeleteUserIdentity;
-                let circumstances = || at_provider_of(caller.tenant(), Some(identity));
-                let may_unlink = caller.could(unlink, Target::User(other), circumstances).await;
-                if may_unlink.unwrap_or(false) {
-                    ways_out.insert(
-                        0,
-                        WayOut {
-                            way: "unlink_first".into(),
-                            description: "Unlink the account from the other user, then send this request again.".into(),
-                            method: Some("DELETE".into()),
-                            path: Some(format!("/v1/users/{other}/identities/{}", identity.id)),
-                        },
-                    );
-                }
-            }
+        let Some(other) = identity.user_id.map(UserId) else {
+            return error.with(&WAYS_OUT, ways_out);
+        };
+        let provider = Target::IdentityProvider(IdentityProviderId(identity.identity_provider_id));
+        let context = || lookup_of(&identity.external_id);
+        let may_look_up = caller.could(Action::LookupIdentity, provider, context).await;
+        if !may_look_up.unwrap_or(false) {
+            return error.with(&WAYS_OUT, ways_out);
         }
-        say("ways_out", json!(ways_out));
-        Error::IdentityAlreadyLinked { details }
-    }
-}
-
-impl From<LinkRefusal> for Error {
-    fn from(refusal: LinkRefusal) -> Self {
-        match refusal {
-            LinkRefusal::NoUser(id) => Self::no_such("user", id),
-            LinkRefusal::NoIdentityProvider(id) => Self::no_such("identity_provider", id),
-            LinkRefusal::UserSuspended(id) => Self::UserSuspended { id },
-            LinkRefusal::IdentityProviderDisabled(id) => Self::IdentityProviderDisabled { id },
-            LinkRefusal::LinkedToAnother(_) => Self::IdentityAlreadyLinked { details: Map::new() },
-            LinkRefusal::Store(error) => error.into(),
+        let unlink = Action::DeleteUserIdentity;
+        let context = || at_provider_of(caller.tenant(), Some(identity));
+        let may_unlink = caller.could(unlink, Target::User(other), context).await;
+        if may_unlink.unwrap_or(false) {
+            let unlink_first = WayOut {
+                way: "unlink_first".into(),
+                description: "Unlink the account from the other user, then send this request again.".into(),
+                method: Some("DELETE".into()),
+                path: Some(format!("/v1/users/{other}/identities/{}", identity.id)),
+            };
+            ways_out.insert(0, unlink_first);
         }
+        error.with(&LINKED_TO_USER_ID, other).with(&WAYS_OUT, ways_out)
     }
 }

@@ -6,7 +6,12 @@
 //! write could overtake.
 
 pub mod api;
+pub mod errors;
+mod examples;
+mod operations;
 pub mod rows;
+
+pub use operations::RESOURCE;
 
 use self::rows::{account, insert};
 use crate::access::accounts::{Found, Lookup, look_up};

@@ -160,6 +160,7 @@ pub async fn list_at(
 }
 
 /// The account at a provider, by its id there.
+#[must_use]
 pub fn account(tenant: TenantId, provider: IdentityProviderId, external_id: &str) -> sea_orm::Select<identity::Entity> {
     identity::Entity::find()
         .filter(identity::COLUMN.tenant_id.eq(tenant.0))

@@ -6,19 +6,25 @@ use poem_openapi::{Enum, Object, OpenApi};
 use sea_orm::{ActiveEnum as _, Iterable as _};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{CreateIdentityProvider, DeleteIdentityProvider, IdentityProviderRefusal, UpdateIdentityProvider};
+use super::{
+    CreateIdentityProvider, DeleteIdentityProvider, IdentityProviderRefusal, UpdateIdentityProvider,
+    errors::identity_provider_already_exists,
+};
 use crate::{
     access::{
         caller::{PolicyContext, Refusal, Target},
         provider_config::{Config, Parts},
     },
     http::{
-        CreatedTagged, Gone, Tag, Tagged,
+        Tag,
+        answers::{CreatedTagged, Gone, Tagged},
+        any_object::AnyObject,
         body::{Answer, Body},
         caller::ApiCaller,
-        error::{ALWAYS, Details, E404, E409, E412, Error, Failure, InputLocation, WITH_BODY},
-        etag::{IfMatch, etag},
-        idempotency::{Replayable, WriteError},
+        door::WriteError,
+        error::{Error, InputLocation},
+        etag::etag,
+        idempotency::Replayable,
         page::{List, Page},
         params::{Cursor, Limit, OptionalQueryParam, PathParam},
     },
@@ -140,7 +146,7 @@ pub struct IdentityProvider {
     pub provider_type: ProviderTypeName,
     /// The settings that may be shown: for each type of provider a list of fields, such as `organization` or `client_id`,
     /// if their values cannot be secrets. Every other field is a secret: it is sealed, and never comes back.
-    pub config: Details,
+    pub config: AnyObject,
     /// The names of the secrets that are set, in alphabetical order. Names that could be secrets themselves are left out.
     pub config_secrets: Vec<String>,
     /// Whether accounts at it can be linked, and its tokens are accepted.
@@ -174,7 +180,7 @@ impl IdentityProvider {
             id: IdentityProviderId(provider.id),
             name: provider.name,
             provider_type: provider.provider_type.into(),
-            config: Details(parts.into_shown()),
+            config: AnyObject(parts.into_shown()),
             config_secrets,
             enabled: provider.enabled,
             last_synced_at: provider.last_synced_at.map(Timestamp),
@@ -210,7 +216,7 @@ pub struct IdentityProviderCreate {
     /// * `role_scopes`: an object of a list of scopes for each role. Where it is given, a token has only the scopes that the
     ///   roles of the user give it to whom its subject is linked, and none if it is linked to nobody.
     #[oai(nullable)]
-    pub config: Option<Details>,
+    pub config: Option<AnyObject>,
     /// Whether accounts at it can be linked. Yes, if it is absent.
     #[oai(nullable)]
     pub enabled: Option<bool>,
@@ -227,13 +233,13 @@ pub struct IdentityProviderUpdate {
     /// The new configuration. Of the secrets, those that it does not mention stay, and `null` removes one (RFC 7396, JSON
     /// Merge Patch); of the settings that are shown, those that it does not mention are removed.
     #[oai(nullable)]
-    pub config: Option<Details>,
+    pub config: Option<AnyObject>,
     /// Whether accounts at it can be linked.
     #[oai(nullable)]
     pub enabled: Option<bool>,
 }
 
-fn config(caller: &ApiCaller<'_>, details: Details) -> Result<Config, Error> {
+fn config(caller: &ApiCaller<'_>, details: AnyObject) -> Result<Config, Error> {
     let config = Config::new(details.0, caller.issuer_addresses());
     config.map_err(|(field, reason)| Error::field(InputLocation::Body, field, reason))
 }
@@ -244,7 +250,7 @@ async fn may_grant(caller: &ApiCaller<'_>, on: Target, scopes: &[Scope]) -> Resu
         let scopes = entities::texts(scopes.iter().map(|scope| scope.as_str()));
         PolicyContext::of([("scopes", scopes)])
     };
-    let asked = caller.may_with(Action::ConfigureTokenIssuer, on, context);
+    let asked = caller.may_also(Action::ConfigureTokenIssuer, on, context);
     asked.await.map(|_| ())
 }
 
@@ -261,7 +267,7 @@ async fn already_exists(caller: &ApiCaller<'_>, name: &Name) -> Error {
         // The provider has gone since, or the database has: the refusal stands without an id.
         Ok(None) | Err(_) => None,
     };
-    Error::IdentityProviderAlreadyExists { field: "name", id }
+    identity_provider_already_exists("name", id)
 }
 
 /// The operations on identity providers.
@@ -271,8 +277,7 @@ pub struct IdentityProvidersApi;
 impl IdentityProvidersApi {
     /// List identity providers
     ///
-    /// The oldest first. A key that is bound to an identity provider sees only this one. Needs the scope
-    /// `identity-providers:read`, or a policy that permits `listIdentityProviders`.
+    /// The oldest first. A key that is bound to an identity provider sees only this one.
     #[oai(
         path = "/v1/identity-providers",
         method = "get",
@@ -280,8 +285,6 @@ impl IdentityProvidersApi {
     )]
     async fn list(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// Only those that are enabled (`true`) or disabled (`false`).
         enabled: OptionalQueryParam<bool>,
@@ -289,7 +292,7 @@ impl IdentityProvidersApi {
         limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
         cursor: OptionalQueryParam<Cursor>,
-    ) -> Result<Answer<Page<IdentityProvider>>, Failure<{ ALWAYS }>> {
+    ) -> Result<Answer<Page<IdentityProvider>>, Error> {
         let (tenant, enabled) = (caller.tenant_id(), enabled.0);
         let list = List::new(
             "identity-providers",
@@ -297,7 +300,7 @@ impl IdentityProvidersApi {
             enabled.map_or("", |yes| if yes { "enabled" } else { "disabled" }),
         );
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListIdentityProviders, Target::Tenant).await?;
+        caller.may(Target::Tenant).await?;
         let (bound_to, after, limit) = (caller.bound_to(), wanted.after, wanted.to_read());
         let rows = identity_providers::list(caller.store(), tenant, bound_to, enabled, after, limit).await?;
         let root_key = caller.store().root_key();
@@ -315,9 +318,8 @@ impl IdentityProvidersApi {
 
     /// Create an identity provider
     ///
-    /// Needs the scope `identity-providers:write`, or a policy that permits `createIdentityProvider`. A provider that is to be
-    /// an issuer of bearer tokens (`issuer` in its `config`) also needs `token-issuers:write`, and the caller must have every
-    /// scope that the issuer's tokens may have: no policy replaces this.
+    /// For a provider that is to be an issuer of bearer tokens (`issuer` in its `config`), the caller also needs
+    /// `token-issuers:write`, and every scope that the issuer's tokens may have: no policy replaces this.
     #[oai(
         path = "/v1/identity-providers",
         method = "post",
@@ -325,11 +327,9 @@ impl IdentityProvidersApi {
     )]
     async fn create(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         body: Body<IdentityProviderCreate>,
-    ) -> Result<Replayable<CreatedTagged<IdentityProvider>>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Replayable<CreatedTagged<IdentityProvider>>, Error> {
         let Body(new) = body;
         let config = config(&caller, new.config.unwrap_or_default())?;
         let provider_type = ProviderType::from(new.provider_type);
@@ -342,8 +342,7 @@ impl IdentityProvidersApi {
                 ),
             ])
         };
-        let action = Action::CreateIdentityProvider;
-        let permit = caller.may_with(action, Target::Tenant, context).await?;
+        let permit = caller.may_with(Target::Tenant, context).await?;
         let id = IdentityProviderId::new();
         let enabled = new.enabled.unwrap_or(true);
         let change = CreateIdentityProvider {
@@ -368,15 +367,13 @@ impl IdentityProvidersApi {
         };
         match caller.write(change, answer).await {
             Err(WriteError::Refused(IdentityProviderRefusal::NameTaken)) => {
-                Err(already_exists(&caller, &new.name).await.into())
+                Err(already_exists(&caller, &new.name).await)
             }
             outcome => Ok(outcome?),
         }
     }
 
     /// Get an identity provider
-    ///
-    /// Needs the scope `identity-providers:read`, or a policy that permits `getIdentityProvider`.
     #[oai(
         path = "/v1/identity-providers/:id",
         method = "get",
@@ -384,27 +381,22 @@ impl IdentityProvidersApi {
     )]
     async fn get(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The provider.
         id: PathParam<IdentityProviderId>,
-    ) -> Result<Tagged<IdentityProvider>, Failure<{ ALWAYS | E404 }>> {
-        caller
-            .may(Action::GetIdentityProvider, Target::IdentityProvider(id.0))
-            .await?;
+    ) -> Result<Tagged<IdentityProvider>, Error> {
+        caller.may(Target::IdentityProvider(id.0)).await?;
         let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
         let provider = provider.ok_or_else(|| Error::no_such("identity_provider", id.0))?;
-        Ok(IdentityProvider::tagged(provider, caller.store().root_key())?)
+        IdentityProvider::tagged(provider, caller.store().root_key())
     }
 
     /// Change an identity provider
     ///
-    /// What is absent stays; the type does not change. Needs the scope `identity-providers:write`, or a policy that
-    /// permits `updateIdentityProvider`. To change anything of a provider as an issuer of bearer tokens, or to enable an
-    /// issuer, also needs `token-issuers:write`, and the caller must have every scope that the issuer's tokens may have: no
-    /// policy replaces this. The `scopes` and `role_scopes` in the `config` of an issuer stay as they are where they are left
-    /// out; `null` sets `scopes` to the default, and removes `role_scopes`.
+    /// What is absent stays; the type does not change. To change anything of a provider as an issuer of bearer tokens,
+    /// or to enable an issuer, also needs `token-issuers:write`, and the caller must have every scope that the issuer's
+    /// tokens may have: no policy replaces this. The `scopes` and `role_scopes` in the `config` of an issuer stay as
+    /// they are where they are left out; `null` sets `scopes` to the default, and removes `role_scopes`.
     #[oai(
         path = "/v1/identity-providers/:id",
         method = "put",
@@ -412,30 +404,21 @@ impl IdentityProvidersApi {
     )]
     async fn update(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The provider.
         id: PathParam<IdentityProviderId>,
-        /// The `ETag` of the provider as it was read: it is changed only where it is still so.
-        #[oai(name = "If-Match")]
-        if_match: IfMatch,
         body: Body<IdentityProviderUpdate>,
-    ) -> Result<Tagged<IdentityProvider>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
-        let expected = if_match.expected()?;
+    ) -> Result<Tagged<IdentityProvider>, Error> {
         let Body(IdentityProviderUpdate {
             name,
             config: new_config,
             enabled,
         }) = body;
         let config = new_config.map(|new| config(&caller, new)).transpose()?;
-        let permit = caller
-            .may(Action::UpdateIdentityProvider, Target::IdentityProvider(id.0))
-            .await?;
+        let permit = caller.may(Target::IdentityProvider(id.0)).await?;
         let mut change = UpdateIdentityProvider {
             permit,
             id: id.0,
-            expected,
             name: name.clone(),
             config,
             enabled,
@@ -449,18 +432,18 @@ impl IdentityProvidersApi {
             may_grant(&caller, Target::IdentityProvider(id.0), &scopes).await?;
             change.permitted_grants = Some(scopes);
         }
-        match (caller.store().write(change).await, name) {
-            (Err(IdentityProviderRefusal::NameTaken), Some(name)) => Err(already_exists(&caller, &name).await.into()),
+        match (caller.change(change).await, name) {
+            (Err(IdentityProviderRefusal::NameTaken), Some(name)) => Err(already_exists(&caller, &name).await),
             (outcome, _) => Ok(IdentityProvider::tagged(outcome?, root_key)?),
         }
     }
 
     /// Delete an identity provider
     ///
-    /// It is deleted with its API keys and with the accounts at it that are not linked to a user. It is gone at once: it is
-    /// not found any more, and its name can be used again. Its accounts are removed in the background, which takes a while
-    /// if there are many. While accounts at it are linked, the answer is `409` `identity_provider_in_use`. Needs the scope `identity-providers:write`, or a policy that permits
-    /// `deleteIdentityProvider`.
+    /// It is deleted with its API keys and with the accounts at it that are not linked to a user. It is gone at once:
+    /// it is not found any more, and its name can be used again. Its accounts are removed in the background, which
+    /// takes a while if there are many. While accounts at it are linked, the answer is `409`
+    /// `identity_provider_in_use`.
     #[oai(
         path = "/v1/identity-providers/:id",
         method = "delete",
@@ -468,25 +451,13 @@ impl IdentityProvidersApi {
     )]
     async fn delete(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The provider.
         id: PathParam<IdentityProviderId>,
-        /// The `ETag` of the provider as it was read: it is deleted only where it is still so.
-        #[oai(name = "If-Match")]
-        if_match: IfMatch,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 | E412 }>> {
-        let expected = if_match.expected()?;
-        let permit = caller
-            .may(Action::DeleteIdentityProvider, Target::IdentityProvider(id.0))
-            .await?;
-        let change = DeleteIdentityProvider {
-            permit,
-            id: id.0,
-            expected,
-        };
-        caller.store().write(change).await?;
+    ) -> Result<Gone, Error> {
+        let permit = caller.may(Target::IdentityProvider(id.0)).await?;
+        let change = DeleteIdentityProvider { permit, id: id.0 };
+        caller.change(change).await?;
         Ok(Gone::Done)
     }
 }

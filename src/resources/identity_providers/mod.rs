@@ -1,6 +1,11 @@
 //! Identity providers: where accounts live.
 
 pub mod api;
+pub mod errors;
+mod examples;
+mod operations;
+
+pub use operations::RESOURCE;
 
 use std::time::Duration;
 
@@ -26,7 +31,7 @@ use crate::{
     },
     store::{
         Applied, Change, Record, Store, StoreError, Tx,
-        revision::{Expected, Revision, RevisionMismatch, check},
+        revision::{Revision, RevisionMismatch},
         root_key::RootKey,
     },
     types::{
@@ -274,8 +279,6 @@ pub struct UpdateIdentityProvider {
     pub permit: Permit,
     /// Which one.
     pub id: IdentityProviderId,
-    /// As which it must be found.
-    pub expected: Expected,
     /// The new name.
     pub name: Option<Name>,
     /// The new configuration, whole but for the secrets that it leaves out.
@@ -351,7 +354,7 @@ impl Change for UpdateIdentityProvider {
         let tenant = self.permit.tenant();
         let provider = existing(tenant, self.id).one(tx.db).await?;
         let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider(self.id))?;
-        check(&self.expected, &revision(&provider))?;
+        tx.check_revision(&revision(&provider))?;
         self.check_permitted(&provider, tx.root_key)?;
         let mut changed = provider.clone().into_active_model();
         if let Some(name) = &self.name {
@@ -389,8 +392,6 @@ pub struct DeleteIdentityProvider {
     pub permit: Permit,
     /// Which one.
     pub id: IdentityProviderId,
-    /// As which it must be found.
-    pub expected: Expected,
 }
 
 /// Up to how many linked accounts are counted when a provider cannot be deleted.
@@ -414,7 +415,7 @@ impl Change for DeleteIdentityProvider {
         }
         let provider = query.one(tx.db).await?;
         let provider = provider.ok_or(IdentityProviderRefusal::NoIdentityProvider(self.id))?;
-        check(&self.expected, &revision(&provider))?;
+        tx.check_revision(&revision(&provider))?;
         let linked = identity::Entity::find()
             .select_only()
             .column(identity::Column::Id)

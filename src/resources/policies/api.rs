@@ -7,17 +7,20 @@ use serde::{Deserialize, Serialize};
 use super::{
     MAX_PRIORITY,
     changes::{CreatePolicy, DeletePolicy, NewRule, ReorderPolicies, UpdatePolicy},
+    errors::refused_text,
+    guarded,
     rule_checks::check_set,
     rules_api::PolicyRule,
 };
 use crate::{
     access::{caller::Target, workers::Job},
     http::{
-        CreatedTagged, Gone, Tag, Tagged,
-        body::{Answer, Body, MAX_POLICY_BODY_BYTES},
+        Tag,
+        answers::{CreatedTagged, Gone, Tagged},
+        body::{Answer, Body},
         caller::ApiCaller,
-        error::{ALWAYS, E404, E409, E412, Error, Failure, InputLocation, WITH_BODY},
-        etag::{IfMatch, etag},
+        error::{Error, InputLocation},
+        etag::etag,
         idempotency::Replayable,
         page::{List, Page},
         params::{Cursor, Limit, OptionalQueryParam, PathParam},
@@ -28,7 +31,6 @@ use crate::{
     },
     resources::policies,
     types::{
-        actions::Action,
         clock::Timestamp,
         ids::{PolicyId, PolicyRuleId},
         text::{Description, Name},
@@ -172,7 +174,7 @@ async fn split(job: &Job, set: Option<String>) -> Result<Option<Vec<NewRule>>, E
     let Some(set) = set else { return Ok(None) };
     let rules = check_set(job, set)
         .await
-        .map_err(|refusal| Error::rule(FIELD, refusal))?;
+        .map_err(|refusal| refused_text(FIELD, refusal))?;
     let new = |rule: CheckedRule| NewRule {
         id: PolicyRuleId::new(),
         rule,
@@ -186,9 +188,8 @@ fn exported(rule: &policy_rule::Model) -> Result<String, Error> {
     let Some(notice) = &rule.notice else {
         return Ok(rule.policy_text.clone());
     };
-    let parsed = parse_text(&rule.policy_text).map_err(|error| Error::Internal {
-        reason: format!("the stored rule {} cannot be read: {error}", rule.id),
-    })?;
+    let parsed = parse_text(&rule.policy_text)
+        .map_err(|error| Error::internal(format!("the stored rule {} cannot be read: {error}", rule.id)))?;
     let mut statement = Statement::of(&parsed, &rule.policy_text);
     statement.annotations.insert("notice".into(), notice.clone());
     Ok(statement.to_text())
@@ -201,23 +202,20 @@ pub struct PoliciesApi;
 impl PoliciesApi {
     /// List policies
     ///
-    /// Each with its rules, the oldest first. Needs the scope `policies:read`, or a policy that permits
-    /// `listPolicies`.
+    /// Each with its rules, the oldest first.
     #[oai(path = "/v1/policies", method = "get", operation_id = "listPolicies")]
     async fn list(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// How many rows to answer with at most.
         limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
         cursor: OptionalQueryParam<Cursor>,
-    ) -> Result<Answer<Page<Policy>>, Failure<{ ALWAYS }>> {
+    ) -> Result<Answer<Page<Policy>>, Error> {
         let tenant = caller.tenant_id();
         let list = List::new("policies", tenant, "");
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListPolicies, Target::Tenant).await?;
+        caller.may(Target::Tenant).await?;
         let rows = policies::list(caller.store(), tenant, wanted.after, wanted.to_read()).await?;
         let rules = rows.iter().map(|(_, rules)| rules.len()).sum();
         let convert = move || rows.into_iter().map(Policy::try_from).collect::<Result<Vec<_>, _>>();
@@ -227,21 +225,18 @@ impl PoliciesApi {
 
     /// Create a policy
     ///
-    /// With its rules, if `cedar_policy_set` has any. They are in force when this answers: on the node that answers
-    /// at once, on others within two seconds. A text that is not Cedar, or does not fit the Cedar schema, is refused
-    /// as a whole with `invalid_rule`: Cedar's own message, and line and column in `details`. What Cedar only warns of is
-    /// stored, and told in the `warnings` of its rule. Needs the scope `policies:write`, or a policy that permits
-    /// `createPolicy`.
+    /// With its rules, if `cedar_policy_set` has any. They are in force when this answers: on the node that answers at
+    /// once, on others within two seconds. A text that is not Cedar, or does not fit the Cedar schema, is refused as a
+    /// whole with `invalid_rule`: Cedar's own message, and line and column in `details`. What Cedar only warns of is
+    /// stored, and told in the `warnings` of its rule.
     #[oai(path = "/v1/policies", method = "post", operation_id = "createPolicy")]
     async fn create(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
-        body: Body<PolicyCreate, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Replayable<CreatedTagged<Policy>>, Failure<{ WITH_BODY | E409 }>> {
+        body: Body<PolicyCreate>,
+    ) -> Result<Replayable<CreatedTagged<Policy>>, Error> {
         let Body(new) = body;
         let priority = PolicyCreate::priority(new.priority.unwrap_or_default())?;
         let PolicyCreate {
@@ -251,101 +246,81 @@ impl PoliciesApi {
             cedar_policy_set,
             ..
         } = new;
-        let permit = caller.may(Action::CreatePolicy, Target::Tenant).await?;
+        let permit = caller.may(Target::Tenant).await?;
         let job = caller.job()?;
         let rules = split(&job, cedar_policy_set).await?.unwrap_or_default();
-        let id = PolicyId::new();
-        let enabled = enabled.unwrap_or(true);
         let change = CreatePolicy {
             permit,
-            id,
+            id: PolicyId::new(),
             name,
             description,
-            enabled,
+            enabled: enabled.unwrap_or(true),
             priority,
             rules,
         };
-        let answer = move |policy| {
-            let (policy, etag) = Policy::with_etag(policy)?;
-            Ok(CreatedTagged::Created(policy, format!("/v1/policies/{id}"), etag))
-        };
         let force = force.0.unwrap_or_default();
-        if caller.keeps_answer() {
-            return Ok(caller.change_policies_once(change, force, answer).await?);
-        }
-        let done = caller.change_policies(change, force).await?;
-        Ok(Replayable::Now(job.run(move || answer(done)).await??))
+        let written = guarded::write(&caller, change, force).await?;
+        let shown = job.run(move || Policy::with_etag(written.done)).await?;
+        let (policy, etag) = shown?;
+        let location = format!("/v1/policies/{}", policy.0.id);
+        let created = CreatedTagged::Created(policy, location, etag);
+        Ok(Replayable::new(created, written.replayed))
     }
 
     /// Get a policy
     ///
-    /// With its rules. Needs the scope `policies:read`, or a policy that permits `getPolicy`.
+    /// With its rules.
     #[oai(path = "/v1/policies/:policyId", method = "get", operation_id = "getPolicy")]
     async fn get(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: PathParam<PolicyId>,
-    ) -> Result<Tagged<Policy>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetPolicy, Target::Policy(policy_id.0)).await?;
+    ) -> Result<Tagged<Policy>, Error> {
+        caller.may(Target::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
         let policy = policy.ok_or_else(|| Error::no_such("policy", policy_id.0))?;
-        Ok(caller.show(policy.1.len(), move || Policy::tagged(policy)).await??)
+        caller.show(policy.1.len(), move || Policy::tagged(policy)).await?
     }
 
     /// Delete a policy
     ///
-    /// Its rules go with it. Needs the scope `policies:write`, or a policy that permits `deletePolicy`.
+    /// Its rules go with it.
     #[oai(path = "/v1/policies/:policyId", method = "delete", operation_id = "deletePolicy")]
     async fn delete(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: PathParam<PolicyId>,
-        /// The `ETag` of the policy as it was read: it is deleted only where it is still so.
-        #[oai(name = "If-Match")]
-        if_match: IfMatch,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 | E412 }>> {
-        let expected = if_match.expected()?;
-        let permit = caller.may(Action::DeletePolicy, Target::Policy(policy_id.0)).await?;
+    ) -> Result<Gone, Error> {
+        let permit = caller.may(Target::Policy(policy_id.0)).await?;
         let change = DeletePolicy {
             permit,
             id: policy_id.0,
-            expected,
         };
-        caller.change_policies(change, force.0.unwrap_or_default()).await?;
+        guarded::write(&caller, change, force.0.unwrap_or_default()).await?;
         Ok(Gone::Done)
     }
 
     /// Change a policy
     ///
-    /// What is absent stays. With `cedar_policy_set` all rules are replaced, or none where one of them is wrong. Needs
-    /// the scope `policies:write`, or a policy that permits `updatePolicy`.
+    /// What is absent stays. With `cedar_policy_set` all rules are replaced, or none where one of them is wrong.
     #[oai(path = "/v1/policies/:policyId", method = "patch", operation_id = "updatePolicy")]
     async fn update(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: PathParam<PolicyId>,
-        /// The `ETag` of the policy as it was read: it is changed only where it is still so.
-        #[oai(name = "If-Match")]
-        if_match: IfMatch,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
-        body: Body<PolicyUpdate, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Replayable<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
-        let (id, expected) = (policy_id.0, if_match.expected()?);
+        body: Body<PolicyUpdate>,
+    ) -> Result<Replayable<Tagged<Policy>>, Error> {
+        let id = policy_id.0;
         let PolicyUpdate {
             name,
             description,
@@ -359,13 +334,12 @@ impl PoliciesApi {
             MaybeUndefined::Null => Some(None),
             MaybeUndefined::Value(description) => Some(Some(description)),
         };
-        let permit = caller.may(Action::UpdatePolicy, Target::Policy(id)).await?;
+        let permit = caller.may(Target::Policy(id)).await?;
         let job = caller.job()?;
         let rules = split(&job, cedar_policy_set).await?;
         let change = UpdatePolicy {
             permit,
             id,
-            expected,
             name,
             description,
             enabled,
@@ -374,46 +348,40 @@ impl PoliciesApi {
             reads_rules: caller.keeps_answer(),
         };
         let force = force.0.unwrap_or_default();
-        if caller.keeps_answer() {
-            let answer = |(policy, rules): (_, Option<_>)| Policy::tagged((policy, rules.unwrap_or_default()));
-            return Ok(caller.change_policies_once(change, force, answer).await?);
-        }
-        let (policy, rules) = caller.change_policies(change, force).await?;
+        let written = guarded::write(&caller, change, force).await?;
+        let (policy, rules) = written.done;
         let rules = match rules {
             Some(rules) => rules,
             None => policies::all_rules(caller.store(), caller.tenant_id(), id).await?,
         };
-        Ok(Replayable::Now(
-            job.run(move || Policy::tagged((policy, rules))).await??,
-        ))
+        let shown = job.run(move || Policy::tagged((policy, rules))).await?;
+        Ok(Replayable::new(shown?, written.replayed))
     }
 
     /// Put the policies into an order
     ///
-    /// Names all of them, the one that is to be evaluated first at the head. Gives each a priority of its own. Needs the
-    /// scope `policies:write`, or a policy that permits `reorderPolicies`.
+    /// Names all of them, the one that is to be evaluated first at the head. Gives each a priority of its own.
     #[oai(path = "/v1/policies/reorder", method = "patch", operation_id = "reorderPolicies")]
     async fn reorder(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
-        body: Body<PolicyOrder, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Replayable<Gone>, Failure<{ WITH_BODY | E409 }>> {
-        let permit = caller.may(Action::ReorderPolicies, Target::Tenant).await?;
+        body: Body<PolicyOrder>,
+    ) -> Result<Replayable<Gone>, Error> {
+        let permit = caller.may(Target::Tenant).await?;
         let change = ReorderPolicies {
             permit,
             ids: body.0.ids,
         };
         let force = force.0.unwrap_or_default();
-        Ok(caller.change_policies_once(change, force, |()| Ok(Gone::Done)).await?)
+        let written = guarded::write(&caller, change, force).await?;
+        Ok(Replayable::new(Gone::Done, written.replayed))
     }
 
     /// Export a policy as Cedar text
     ///
-    /// What `cedar_policy_set` takes back. Needs the scope `policies:read`, or a policy that permits `exportPolicy`.
+    /// What `cedar_policy_set` takes back.
     #[oai(
         path = "/v1/policies/:policyId/export",
         method = "get",
@@ -421,14 +389,12 @@ impl PoliciesApi {
     )]
     async fn export(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: PathParam<PolicyId>,
-    ) -> Result<Answer<PolicyExport>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::ExportPolicy, Target::Policy(policy_id.0)).await?;
+    ) -> Result<Answer<PolicyExport>, Error> {
+        caller.may(Target::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
         let (_, rules) = policy.ok_or_else(|| Error::no_such("policy", policy_id.0))?;
         let (job, mut rules, mut statements) = (caller.job()?, rules.into_iter(), Vec::new());

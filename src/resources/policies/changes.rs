@@ -18,11 +18,7 @@ use crate::{
         rule_limits::{self, Excess, MAX_POLICIES, Totals},
     },
     policy::rules::CheckedRule,
-    store::{
-        Applied, Change, Record, StoreError, Tx,
-        revision::{Expected, check},
-        rows,
-    },
+    store::{Applied, Change, Record, StoreError, Tx, rows},
     types::{
         ids::{PolicyId, PolicyRuleId, TenantId},
         text::{Description, Name},
@@ -120,8 +116,6 @@ pub struct UpdatePolicy {
     pub permit: Permit,
     /// Which one.
     pub id: PolicyId,
-    /// As which it must be found.
-    pub expected: Expected,
     /// Its new name.
     pub name: Option<Name>,
     /// What it is for from now on; `Some(None)` takes the description away.
@@ -151,9 +145,9 @@ impl Change for UpdatePolicy {
         let before = get(tx, tenant, self.id).await?;
         // A thousand rules take longer to read than everything else here.
         let mut rules = None;
-        if self.reads_rules || self.rules.is_some() || self.expected.is_some() {
+        if self.reads_rules || self.rules.is_some() || tx.has_precondition() {
             let found = rules_of(tx, tenant, self.id).await?;
-            check(&self.expected, &revision(&before, &found))?;
+            tx.check_revision(&revision(&before, &found))?;
             rules = Some(found);
         }
         let mut policy = before.clone();
@@ -346,8 +340,6 @@ pub struct DeletePolicy {
     pub permit: Permit,
     /// Which one.
     pub id: PolicyId,
-    /// As which it must be found.
-    pub expected: Expected,
 }
 
 #[async_trait]
@@ -363,7 +355,7 @@ impl Change for DeletePolicy {
         let tenant = self.permit.tenant();
         let policy = get(tx, tenant, self.id).await?;
         let rules = rules_of(tx, tenant, self.id).await?;
-        check(&self.expected, &revision(&policy, &rules))?;
+        tx.check_revision(&revision(&policy, &rules))?;
         policy::Entity::delete_by_id((tenant.0, self.id.0)).exec(tx.db).await?;
         let record = record(
             &self.permit,

@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 
-use cedar_policy::Effect;
 use poem_openapi::{Enum, Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    evaluation::{self, QuestionRefusal},
-    rules_api::EffectName,
-};
+use super::evaluation::{self, QuestionRefusal};
 use crate::{
     access::{
         caller::{self, Target},
@@ -17,12 +13,15 @@ use crate::{
     },
     http::{
         Tag,
+        any_object::AnyObject,
         body::{Answer, Body},
         caller::ApiCaller,
-        error::{ALWAYS, Details, E404, Error, Failure, InputLocation, WITH_BODY},
+        codes,
+        error::{Error, InputLocation},
+        explanation::RuleExplanation,
     },
     policy::{
-        self, DecidedAt, Decision, Explanation, Verdict,
+        self, DecidedAt, Decision, Verdict,
         schema::{SCHEMA_JSON, SCHEMA_TEXT},
     },
     types::{actions::Action, ids::PolicyId},
@@ -47,7 +46,7 @@ pub struct PolicyQuestion {
     pub action: String,
     /// The context of the action, as the Cedar schema has it. `identity_provider` may be given by its id alone.
     #[oai(nullable)]
-    pub context: Option<Details>,
+    pub context: Option<AnyObject>,
 }
 
 /// How a decision came out.
@@ -86,41 +85,6 @@ impl DecisionKind {
             Self::Error => "refused, as a rule could not be evaluated",
         }
     }
-}
-
-/// A clause of a rule that was not satisfied.
-#[derive(Debug, Object, Serialize)]
-pub struct UnsatisfiedClause {
-    /// The clause, as Cedar writes it.
-    pub clause: String,
-    /// What it looked at, and what it saw there.
-    pub values: Vec<SeenValue>,
-}
-
-/// A value that a clause saw.
-#[derive(Debug, Object, Serialize)]
-pub struct SeenValue {
-    /// What was looked at, as in `context.external_email`.
-    pub expression: String,
-    /// What was seen, as Cedar writes it; `absent` where there was nothing, and `withheld` where the caller may not read
-    /// it.
-    pub value: String,
-}
-
-/// What a rule had to do with a no.
-#[derive(Debug, Object, Serialize)]
-pub struct RuleExplanation {
-    /// The rule: its id, or the name of a built-in rule.
-    pub rule_id: String,
-    /// The policy that it belongs to; null for a built-in rule.
-    #[oai(nullable)]
-    pub policy_id: Option<PolicyId>,
-    /// Whether it permits or forbids.
-    pub effect: EffectName,
-    /// The rule, worded for a person.
-    pub message: String,
-    /// The clauses for which it did not apply; of a rule that forbids, and did apply, there are none.
-    pub unsatisfied: Vec<UnsatisfiedClause>,
 }
 
 /// What would be decided.
@@ -183,46 +147,20 @@ impl PolicyEvaluation {
     }
 }
 
-impl From<Explanation> for RuleExplanation {
-    fn from(explanation: Explanation) -> Self {
-        let message = explanation.message();
-        let Explanation { rule, unsatisfied } = explanation;
-        Self {
-            rule_id: rule.statement.id().to_string(),
-            policy_id: rule.policy_id,
-            effect: match rule.statement.effect() {
-                Effect::Permit => EffectName::Permit,
-                Effect::Forbid => EffectName::Forbid,
-            },
-            message,
-            unsatisfied: unsatisfied
-                .into_iter()
-                .map(|clause| UnsatisfiedClause {
-                    clause: clause.text,
-                    values: clause
-                        .values
-                        .into_iter()
-                        .map(|(expression, value)| SeenValue { expression, value })
-                        .collect(),
-                })
-                .collect(),
-        }
-    }
-}
-
 /// The schema that every rule is checked against.
 #[derive(Debug, Object, Serialize)]
 pub struct PolicySchema {
     /// As people write it, with its comments: the content of a `.cedarschema` file.
     pub cedar: String,
     /// As programs read it: Cedar's JSON schema format.
-    pub json: Details,
+    pub json: AnyObject,
 }
 
 fn question(field: &'static str) -> impl Fn(QuestionRefusal) -> Error {
     move |refusal| match refusal {
         QuestionRefusal::Malformed(reason) => Error::field(InputLocation::Body, field, reason),
-        QuestionRefusal::NotFound(resource, id) => Error::NotFound { resource, id },
+        QuestionRefusal::NotFound(resource, Some(id)) => Error::no_such(resource, id),
+        QuestionRefusal::NotFound(resource, None) => Error::none_such(resource),
         QuestionRefusal::Store(error) => error.into(),
     }
 }
@@ -234,38 +172,31 @@ pub struct PolicyEvaluationApi;
 impl PolicyEvaluationApi {
     /// Get the Cedar schema
     ///
-    /// What rules can speak of: types of entities with their attributes, and actions with their context. Needs the scope
-    /// `policies:read`, or a policy that permits `getPolicySchema`.
+    /// What rules can speak of: types of entities with their attributes, and actions with their context.
     #[oai(path = "/v1/policies/schema", method = "get", operation_id = "getPolicySchema")]
-    async fn schema(
-        &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
-        caller: ApiCaller<'_>,
-    ) -> Result<Answer<PolicySchema>, Failure<{ ALWAYS }>> {
-        caller.may(Action::GetPolicySchema, Target::Tenant).await?;
+    async fn schema(&self, caller: ApiCaller<'_>) -> Result<Answer<PolicySchema>, Error> {
+        caller.may(Target::Tenant).await?;
         Ok(Answer(PolicySchema {
             cedar: SCHEMA_TEXT.into(),
-            json: Details(SCHEMA_JSON.clone()),
+            json: AnyObject(SCHEMA_JSON.clone()),
         }))
     }
 
     /// Evaluate policies
     ///
-    /// What would be decided if this principal asked for this action, and why. Nothing is done, and nothing is recorded.
+    /// What would be decided if this principal asked for this action, and why. Nothing is done, and nothing is
+    /// recorded.
     ///
-    /// The decision looks only at what the caller may read: with `getUser` or `getApiKey` the principal (unless it is the
-    /// caller) and the resource, with `getIdentityProvider` a provider that one of them or the context names. What they may
-    /// not read is taken as if the tenant did not have it, and named in `facts_withheld`: the decision may then be another
-    /// one. Needs the scope `policies:read`, or a policy that permits `evaluatePolicies`.
+    /// The decision looks only at what the caller may read: with `getUser` or `getApiKey` the principal (unless it is
+    /// the caller) and the resource, with `getIdentityProvider` a provider that one of them or the context names. What
+    /// they may not read is taken as if the tenant did not have it, and named in `facts_withheld`: the decision may
+    /// then be another one.
     #[oai(path = "/v1/policies/evaluate", method = "post", operation_id = "evaluatePolicies")]
     async fn evaluate(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         body: Body<PolicyQuestion>,
-    ) -> Result<Answer<PolicyEvaluation>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Answer<PolicyEvaluation>, Error> {
         let PolicyQuestion {
             principal,
             groups,
@@ -283,10 +214,11 @@ impl PolicyEvaluationApi {
         let principal = evaluation::principal_name(&principal).map_err(question("principal"))?;
         let on = evaluation::resource(caller.tenant_id(), &resource).map_err(question("resource"));
         // The form of the question is checked before policy is asked, existence after.
-        if let Err(error @ Error::InvalidInput { .. }) = on {
-            return Err(error.into());
-        }
-        caller.may(Action::EvaluatePolicies, Target::Tenant).await?;
+        let on = match on {
+            Err(error) if *error.code() == codes::INVALID_INPUT => return Err(error),
+            on => on,
+        };
+        caller.may(Target::Tenant).await?;
         let groups = groups.unwrap_or_default();
         let mut readable = Readable::by(caller.store(), caller.who());
         let who = principal.on(caller.store(), caller.tenant_id()).await?;

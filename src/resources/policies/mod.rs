@@ -1,22 +1,41 @@
 //! Policies and their rules, as a tenant keeps them: how they are found, and why they are not changed. The changes are in
-//! [`super::policy_changes`] and [`super::policy_rule_changes`]. What they mean is in [`crate::policy`].
+//! [`changes`] and [`rule_changes`]. What they mean is in [`crate::policy`].
 
 pub mod api;
 pub mod changes;
+pub mod errors;
 pub mod evaluation;
 pub mod evaluation_api;
+mod examples;
+mod guarded;
 pub mod lockout;
+mod operations;
 pub mod preview;
 pub mod preview_api;
 pub mod rule_changes;
 pub mod rule_checks;
 pub mod rules_api;
 
+use poem_openapi::OpenApi;
+
+pub use self::operations::RESOURCE;
+
+/// The operations on policies, their rules, and what they would decide.
+#[must_use]
+pub fn operations() -> impl OpenApi {
+    (
+        api::PoliciesApi,
+        rules_api::PolicyRulesApi,
+        evaluation_api::PolicyEvaluationApi,
+        preview_api::PolicyPreviewApi,
+    )
+}
+
 use aka_entity::{policy, policy_rule};
 use sea_orm::{EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use uuid::Uuid;
 
-use super::policies::lockout::LockedOut;
+use self::lockout::LockedOut;
 use crate::{
     access::rule_limits::Excess,
     store::{

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     MAX_PRIORITY,
+    errors::refused_text,
     evaluation_api::{DecisionKind, PolicyEvaluation},
     preview::{self, Candidate, ChangedDecision, PastSource, Preview},
     rule_checks::check_set,
@@ -15,14 +16,13 @@ use crate::{
     access::{caller::Target, workers::Job},
     http::{
         Tag,
-        body::{Answer, Body, MAX_POLICY_BODY_BYTES},
+        body::{Answer, Body},
         caller::ApiCaller,
-        error::{E404, E409, Error, Failure, InputLocation, WITH_BODY},
+        error::{Error, InputLocation},
     },
     policy::{self, rules::Rule},
     resources::{decisions::api::ActorTypeName, policies},
     types::{
-        actions::Action,
         clock::Timestamp,
         ids::{PolicyId, PolicyRuleId},
     },
@@ -278,7 +278,7 @@ async fn all_checked(
     let (mut checked, mut warnings) = (Vec::new(), Vec::new());
     for (number, policy) in policies.into_iter().enumerate() {
         let rules = check_set(job, policy.cedar_policy_set).await;
-        let rules = rules.map_err(|refusal| Error::rule(format!("{within}[{number}].cedar_policy_set"), refusal))?;
+        let rules = rules.map_err(|refusal| refused_text(format!("{within}[{number}].cedar_policy_set"), refusal))?;
         let id = |place: usize| format!("{within}/{number}/{place}");
         for (place, rule) in rules.iter().enumerate() {
             let of_rule = rule.warnings().into_iter();
@@ -386,9 +386,8 @@ async fn stored(job: &Job, rows: Vec<policy_rule::Model>) -> Result<Vec<Rule>, E
     while !rows.as_slice().is_empty() {
         let some: Vec<_> = rows.by_ref().take(READ_AT_A_TIME).collect();
         let read = |row: &policy_rule::Model| {
-            Rule::of_tenant(row).map_err(|error| Error::Internal {
-                reason: format!("the stored rule {} cannot be read: {error}", row.id),
-            })
+            Rule::of_tenant(row)
+                .map_err(|error| Error::internal(format!("the stored rule {} cannot be read: {error}", row.id)))
         };
         let some = job.run(move || some.iter().map(read).collect::<Result<Vec<_>, _>>());
         rules.extend(some.await??);
@@ -408,21 +407,14 @@ impl PolicyPreviewApi {
     /// (`with_policy_ids`) or added (`with`), or all policies (`policies`); with none of these, the rules of now are
     /// compared with what was decided. Each decision is made again with its own action and context, but with who asked
     /// and what was asked of as they are now: their scopes, roles and attributes. Decisions of which the caller may not
-    /// read all this are left out, and counted in `withheld`. `warnings` tells what a rule newly opens, and to whom. Nothing
-    /// is stored, and nothing comes into force. Needs the scope `policies:read`, or a policy that permits
-    /// `previewPolicies`.
+    /// read all this are left out, and counted in `withheld`. `warnings` tells what a rule newly opens, and to whom.
+    /// Nothing is stored, and nothing comes into force.
     #[oai(path = "/v1/policies/preview", method = "post", operation_id = "previewPolicies")]
-    async fn preview(
-        &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
-        caller: ApiCaller<'_>,
-        body: Body<PolicyChange, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Answer<PolicyPreview>, Failure<{ WITH_BODY | E404 | E409 }>> {
+    async fn preview(&self, caller: ApiCaller<'_>, body: Body<PolicyChange>) -> Result<Answer<PolicyPreview>, Error> {
         let Body(change) = body;
         change.check()?;
         let last = change.last.unwrap_or(DEFAULT_LAST);
-        caller.may(Action::PreviewPolicies, Target::Tenant).await?;
+        caller.may(Target::Tenant).await?;
         let job = caller.job()?;
         let (candidate, warnings) = change.candidate(&caller, &job).await?;
         let tenant = caller.tenant().clone();

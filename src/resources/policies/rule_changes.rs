@@ -16,10 +16,7 @@ use crate::{
         rule_limits::{self, Totals},
     },
     policy::rules::CheckedRule,
-    store::{
-        Applied, Change, Tx,
-        revision::{Expected, check},
-    },
+    store::{Applied, Change, Tx},
     types::{
         ids::{PolicyId, PolicyRuleId, TenantId},
         text::Description,
@@ -79,8 +76,8 @@ pub struct UpdatePolicyRule {
     pub policy: PolicyId,
     /// Which one.
     pub id: PolicyRuleId,
-    /// As which it must be found.
-    pub expected: Expected,
+    /// The revision of the rule that the new text was made from, where only parts of it were given.
+    pub made_from: Option<String>,
     /// Its new text.
     pub rule: Option<CheckedRule>,
     /// Its new notice; `Some(None)` takes it away.
@@ -100,7 +97,14 @@ impl Change for UpdatePolicyRule {
         let tenant = self.permit.tenant();
         let policy = get(tx, tenant, self.policy).await?;
         let before = rule_of(tx, tenant, self.policy, self.id).await?;
-        check(&self.expected, &rule_revision(&before))?;
+        tx.check_revision(&rule_revision(&before))?;
+        if self
+            .made_from
+            .as_ref()
+            .is_some_and(|made_from| *made_from != rule_revision(&before))
+        {
+            return Err(PolicyRefusal::RevisionMismatch);
+        }
         let new = self.rule.as_ref().filter(|new| new.text != before.policy_text);
         let notice = self
             .notice
@@ -149,8 +153,6 @@ pub struct ReorderPolicyRules {
     pub permit: Permit,
     /// Where they are.
     pub policy: PolicyId,
-    /// As which the policy must be found.
-    pub expected: Expected,
     /// All rules of the policy in their new order.
     pub ids: Vec<PolicyRuleId>,
 }
@@ -168,7 +170,7 @@ impl Change for ReorderPolicyRules {
         let tenant = self.permit.tenant();
         let policy = get(tx, tenant, self.policy).await?;
         let mut rules = rules_of(tx, tenant, self.policy).await?;
-        check(&self.expected, &revision(&policy, &rules))?;
+        tx.check_revision(&revision(&policy, &rules))?;
         let wanted: Vec<_> = self.ids.iter().map(|id| id.0).collect();
         check_order(&wanted, rules.iter().map(|rule| rule.id), "rule of this policy")?;
         if !order(tx, tenant, self.policy, wanted.iter().copied()).await? {
@@ -198,8 +200,6 @@ pub struct DeletePolicyRule {
     pub policy: PolicyId,
     /// Which one.
     pub id: PolicyRuleId,
-    /// As which it must be found.
-    pub expected: Expected,
 }
 
 #[async_trait]
@@ -215,7 +215,7 @@ impl Change for DeletePolicyRule {
         let tenant = self.permit.tenant();
         let policy = get(tx, tenant, self.policy).await?;
         let rule = rule_of(tx, tenant, self.policy, self.id).await?;
-        check(&self.expected, &rule_revision(&rule))?;
+        tx.check_revision(&rule_revision(&rule))?;
         policy_rule::Entity::delete_by_id((tenant.0, self.id.0))
             .exec(tx.db)
             .await?;

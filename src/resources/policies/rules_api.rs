@@ -9,16 +9,20 @@ use uuid::Uuid;
 use super::{
     api::Policy,
     changes::NewRule,
+    errors::invalid_rule,
+    guarded,
     rule_changes::{CreatePolicyRule, DeletePolicyRule, ReorderPolicyRules, UpdatePolicyRule},
 };
 use crate::{
     access::caller::Target,
     http::{
-        CreatedTagged, Gone, Tag, Tagged,
-        body::{Answer, Body, MAX_POLICY_BODY_BYTES},
+        Tag,
+        answers::{CreatedTagged, Gone, Tagged},
+        body::{Answer, Body},
         caller::ApiCaller,
-        error::{ALWAYS, E404, E409, E412, Error, Failure, InputLocation, WITH_BODY},
-        etag::{IfMatch, etag},
+        error::{Error, InputLocation},
+        etag::etag,
+        explanation::EffectName,
         idempotency::Replayable,
         page::{List, Page},
         params::{Cursor, Limit, OptionalQueryParam, PathParam},
@@ -26,29 +30,16 @@ use crate::{
     policy::{
         self,
         outline::{ActionOutline, Outline, ScopeKind},
-        rules::{CheckedRule, MAX_RULE_BYTES, check_rule, parse_text, stored_outline},
+        rules::{CheckedRule, MAX_RULE_BYTES, RuleError, check_rule, parse_text, stored_outline},
         statement::{ActionScope, Scope, Statement, conditions},
     },
     resources::policies,
-    store::revision::Expectation,
     types::{
-        actions::Action,
         clock::Timestamp,
         ids::{PolicyId, PolicyRuleId},
         text::Description,
     },
 };
-
-/// What a rule does to what it applies to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
-#[oai(rename = "Effect", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum EffectName {
-    /// Permits it, unless a rule of the same level forbids it.
-    Permit,
-    /// Forbids it.
-    Forbid,
-}
 
 /// How a rule narrows down its principal or its resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
@@ -169,9 +160,8 @@ impl TryFrom<policy_rule::Model> for PolicyRule {
 
     fn try_from(rule: policy_rule::Model) -> Result<Self, Error> {
         // It was checked when it was stored, so that the caller is not to blame where it cannot be read now.
-        let outline = stored_outline(&rule).map_err(|error| Error::Internal {
-            reason: format!("the stored rule {} cannot be read: {error}", rule.id),
-        })?;
+        let outline = stored_outline(&rule)
+            .map_err(|error| Error::internal(format!("the stored rule {} cannot be read: {error}", rule.id)))?;
         let Outline {
             forbids,
             principal,
@@ -286,12 +276,7 @@ impl PolicyRuleInput {
     /// The rule: a new one, or one that changes the rule of a text. None: it stays as it is. Parses and checks texts, which
     /// takes up to a tenth of a second.
     fn rule(&self, before: Option<&str>) -> Result<Option<CheckedRule>, Error> {
-        let invalid = |field: &'static str| {
-            move |error| Error::InvalidRule {
-                field: field.into(),
-                error,
-            }
-        };
+        let invalid = |field: &'static str| move |error: RuleError| invalid_rule(field, &error);
         if let Some(text) = &self.policy_text {
             let rule = check_rule(text).map_err(invalid("policy_text"))?;
             let said = Statement::of(&rule.statement, text);
@@ -470,7 +455,7 @@ pub struct PolicyRulesApi;
 impl PolicyRulesApi {
     /// List the rules of a policy
     ///
-    /// In their order. Needs the scope `policies:read`, or a policy that permits `listPolicyRules`.
+    /// In their order.
     #[oai(
         path = "/v1/policies/:policyId/rules",
         method = "get",
@@ -478,8 +463,6 @@ impl PolicyRulesApi {
     )]
     async fn list_rules(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
@@ -488,11 +471,11 @@ impl PolicyRulesApi {
         limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
         cursor: OptionalQueryParam<Cursor>,
-    ) -> Result<Answer<Page<PolicyRule>>, Failure<{ ALWAYS | E404 }>> {
+    ) -> Result<Answer<Page<PolicyRule>>, Error> {
         let (tenant, policy) = (caller.tenant_id(), policy_id.0);
         let list = List::new("policy_rules", tenant, &policy.to_string());
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListPolicyRules, Target::Policy(policy)).await?;
+        caller.may(Target::Policy(policy)).await?;
         let after = wanted.after.map(ordinal_of);
         let rows = policies::list_rules(caller.store(), tenant, policy, after, wanted.to_read()).await?;
         let rows = rows.ok_or_else(|| Error::no_such("policy", policy))?;
@@ -513,11 +496,10 @@ impl PolicyRulesApi {
 
     /// Add a rule to a policy
     ///
-    /// At its end. It is in force when this answers: on the node that answers at once, on others within two seconds.
-    /// A text that is not Cedar, or does not fit the Cedar schema, is refused with `invalid_rule`: Cedar's own
-    /// message, and line and column in `details`. What may be wrong with a rule, though it is one, is told in `warnings`:
-    /// also what it newly opens, and to whom, if that is the power over API keys, identity providers or policies. Needs the
-    /// scope `policies:write`, or a policy that permits `createPolicyRule`.
+    /// At its end. It is in force when this answers: on the node that answers at once, on others within two seconds. A
+    /// text that is not Cedar, or does not fit the Cedar schema, is refused with `invalid_rule`: Cedar's own message,
+    /// and line and column in `details`. What may be wrong with a rule, though it is one, is told in `warnings`: also
+    /// what it newly opens, and to whom, if that is the power over API keys, identity providers or policies.
     #[oai(
         path = "/v1/policies/:policyId/rules",
         method = "post",
@@ -525,19 +507,17 @@ impl PolicyRulesApi {
     )]
     async fn create_rule(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: PathParam<PolicyId>,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
-        body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Replayable<CreatedTagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 }>> {
+        body: Body<PolicyRuleInput>,
+    ) -> Result<Replayable<CreatedTagged<PolicyRule>>, Error> {
         let (policy, Body(mut input)) = (policy_id.0, body);
         input.check_shape(true)?;
-        let permit = caller.may(Action::CreatePolicyRule, Target::Policy(policy)).await?;
+        let permit = caller.may(Target::Policy(policy)).await?;
         let notice = std::mem::take(&mut input.notice).take();
         let rule = caller.job()?.run(move || input.rule(None)).await??;
         let rule = rule.ok_or_else(|| Error::field(InputLocation::Body, "policy_text", "is missing"))?;
@@ -550,21 +530,14 @@ impl PolicyRulesApi {
                 notice,
             },
         };
-        let answer = move |rule: policy_rule::Model| {
-            let (location, etag) = (format!("/v1/policies/{policy}/rules/{}", rule.id), of_rule(&rule));
-            Ok(CreatedTagged::Created(
-                Answer(PolicyRule::try_from(rule)?),
-                location,
-                etag,
-            ))
-        };
-        let force = force.0.unwrap_or_default();
-        Ok(caller.change_policies_once(change, force, answer).await?)
+        let written = guarded::write(&caller, change, force.0.unwrap_or_default()).await?;
+        let rule = written.done;
+        let (location, etag) = (format!("/v1/policies/{policy}/rules/{}", rule.id), of_rule(&rule));
+        let created = CreatedTagged::Created(Answer(PolicyRule::try_from(rule)?), location, etag);
+        Ok(Replayable::new(created, written.replayed))
     }
 
     /// Get a rule of a policy
-    ///
-    /// Needs the scope `policies:read`, or a policy that permits `getPolicyRule`.
     #[oai(
         path = "/v1/policies/:policyId/rules/:ruleId",
         method = "get",
@@ -572,8 +545,6 @@ impl PolicyRulesApi {
     )]
     async fn get_rule(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
@@ -581,8 +552,8 @@ impl PolicyRulesApi {
         /// The rule.
         #[oai(name = "ruleId")]
         rule_id: PathParam<PolicyRuleId>,
-    ) -> Result<Tagged<PolicyRule>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetPolicyRule, Target::Policy(policy_id.0)).await?;
+    ) -> Result<Tagged<PolicyRule>, Error> {
+        caller.may(Target::Policy(policy_id.0)).await?;
         let rule = policies::find_rule(caller.store(), caller.tenant_id(), policy_id.0, rule_id.0).await?;
         let rule = rule.ok_or_else(|| Error::no_such("policy_rule", rule_id.0))?;
         let etag = of_rule(&rule);
@@ -591,8 +562,7 @@ impl PolicyRulesApi {
 
     /// Change a rule of a policy
     ///
-    /// By its statement, or by parts of it; what is absent stays. Needs the scope `policies:write`, or a policy that
-    /// permits `updatePolicyRule`.
+    /// By its statement, or by parts of it; what is absent stays.
     #[oai(
         path = "/v1/policies/:policyId/rules/:ruleId",
         method = "patch",
@@ -600,8 +570,6 @@ impl PolicyRulesApi {
     )]
     async fn update_rule(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
@@ -609,31 +577,21 @@ impl PolicyRulesApi {
         /// The rule.
         #[oai(name = "ruleId")]
         rule_id: PathParam<PolicyRuleId>,
-        /// The `ETag` of the rule as it was read: it is changed only where it is still so.
-        #[oai(name = "If-Match")]
-        if_match: IfMatch,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
-        body: Body<PolicyRuleInput, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Replayable<Tagged<PolicyRule>>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
+        body: Body<PolicyRuleInput>,
+    ) -> Result<Replayable<Tagged<PolicyRule>>, Error> {
         let (policy, id, Body(mut input)) = (policy_id.0, rule_id.0, body);
-        let mut expected = if_match.expected()?;
         input.check_shape(false)?;
-        let permit = caller.may(Action::UpdatePolicyRule, Target::Policy(policy)).await?;
+        let permit = caller.may(Target::Policy(policy)).await?;
         let notice = match std::mem::take(&mut input.notice) {
             MaybeUndefined::Undefined => None,
             MaybeUndefined::Null => Some(None),
             MaybeUndefined::Value(notice) => Some(Some(notice)),
         };
         let before = policies::find_rule(caller.store(), caller.tenant_id(), policy, id).await?;
-        if let Some(before) = &before
-            && input.policy_text.is_none()
-            && input.has_parts()
-            && expected.is_none()
-        {
-            // The new text is made from this one.
-            expected = Some(Expectation::Revision(policies::rule_revision(before)));
-        }
+        let is_of_parts = input.policy_text.is_none() && input.has_parts();
+        let made_from = before.as_ref().filter(|_| is_of_parts).map(policies::rule_revision);
         // Parts of a rule that is not there are checked, too: the form of a request goes before what exists.
         let text = before.map_or_else(
             || "permit (principal, action, resource);".to_owned(),
@@ -644,22 +602,19 @@ impl PolicyRulesApi {
             permit,
             policy,
             id,
-            expected,
+            made_from,
             rule,
             notice,
         };
-        let answer = |rule: policy_rule::Model| {
-            let etag = of_rule(&rule);
-            Ok(Tagged::Done(Answer(PolicyRule::try_from(rule)?), etag))
-        };
-        let force = force.0.unwrap_or_default();
-        Ok(caller.change_policies_once(change, force, answer).await?)
+        let written = guarded::write(&caller, change, force.0.unwrap_or_default()).await?;
+        let etag = of_rule(&written.done);
+        let changed = Tagged::Done(Answer(PolicyRule::try_from(written.done)?), etag);
+        Ok(Replayable::new(changed, written.replayed))
     }
 
     /// Put the rules of a policy into an order
     ///
-    /// Names all of them. The order is for readers: rules of one policy are evaluated together. Needs the scope
-    /// `policies:write`, or a policy that permits `reorderPolicyRules`.
+    /// Names all of them. The order is for readers: rules of one policy are evaluated together.
     #[oai(
         path = "/v1/policies/:policyId/rules/reorder",
         method = "patch",
@@ -667,32 +622,22 @@ impl PolicyRulesApi {
     )]
     async fn reorder(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
         policy_id: PathParam<PolicyId>,
-        /// The `ETag` of the policy as it was read: it is changed only where it is still so.
-        #[oai(name = "If-Match")]
-        if_match: IfMatch,
-        body: Body<PolicyRuleOrder, MAX_POLICY_BODY_BYTES>,
-    ) -> Result<Replayable<Tagged<Policy>>, Failure<{ WITH_BODY | E404 | E412 }>> {
-        let (policy, expected, ids) = (policy_id.0, if_match.expected()?, body.0.ids);
-        let permit = caller.may(Action::ReorderPolicyRules, Target::Policy(policy)).await?;
+        body: Body<PolicyRuleOrder>,
+    ) -> Result<Replayable<Tagged<Policy>>, Error> {
+        let (policy, ids) = (policy_id.0, body.0.ids);
+        let permit = caller.may(Target::Policy(policy)).await?;
         let job = caller.job()?;
-        let change = ReorderPolicyRules {
-            permit,
-            policy,
-            expected,
-            ids,
-        };
-        Ok(caller.write_large(&job, change, Policy::tagged).await?)
+        let change = ReorderPolicyRules { permit, policy, ids };
+        let written = caller.write_value(change).await?;
+        let shown = job.run(move || Policy::tagged(written.done)).await?;
+        Ok(Replayable::new(shown?, written.replayed))
     }
 
     /// Remove a rule from a policy
-    ///
-    /// Needs the scope `policies:write`, or a policy that permits `deletePolicyRule`.
     #[oai(
         path = "/v1/policies/:policyId/rules/:ruleId",
         method = "delete",
@@ -700,8 +645,6 @@ impl PolicyRulesApi {
     )]
     async fn delete_rule(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
@@ -709,23 +652,16 @@ impl PolicyRulesApi {
         /// The rule.
         #[oai(name = "ruleId")]
         rule_id: PathParam<PolicyRuleId>,
-        /// The `ETag` of the rule as it was read: it is removed only where it is still so.
-        #[oai(name = "If-Match")]
-        if_match: IfMatch,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E409 | E412 }>> {
-        let expected = if_match.expected()?;
-        let permit = caller
-            .may(Action::DeletePolicyRule, Target::Policy(policy_id.0))
-            .await?;
+    ) -> Result<Gone, Error> {
+        let permit = caller.may(Target::Policy(policy_id.0)).await?;
         let change = DeletePolicyRule {
             permit,
             policy: policy_id.0,
             id: rule_id.0,
-            expected,
         };
-        caller.change_policies(change, force.0.unwrap_or_default()).await?;
+        guarded::write(&caller, change, force.0.unwrap_or_default()).await?;
         Ok(Gone::Done)
     }
 }

@@ -1,6 +1,11 @@
 //! Tenants: companies, or parts of one.
 
 pub mod api;
+pub mod errors;
+mod examples;
+mod operations;
+
+pub use operations::RESOURCE;
 
 use aka_entity::tenant;
 use async_trait::async_trait;
@@ -15,7 +20,7 @@ use crate::{
     access::caller::Permit,
     store::{
         Applied, Change, Record, Store, StoreError, Tx,
-        revision::{Expected, Revision, RevisionMismatch, check},
+        revision::{Revision, RevisionMismatch},
     },
     types::{
         ids::TenantId,
@@ -158,8 +163,6 @@ pub struct UpdateTenant {
     pub permit: Permit,
     /// Which tenant.
     pub id: TenantId,
-    /// As which it must be found.
-    pub expected: Expected,
     /// The new name.
     pub name: Option<Name>,
 }
@@ -178,7 +181,7 @@ impl Change for UpdateTenant {
             .one(tx.db)
             .await?
             .ok_or(TenantRefusal::NoTenant(self.id))?;
-        check(&self.expected, &revision(&tenant))?;
+        tx.check_revision(&revision(&tenant))?;
         let mut changed = tenant.into_active_model();
         if let Some(name) = &self.name {
             changed.name = Set(name.to_string());

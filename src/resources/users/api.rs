@@ -6,16 +6,18 @@ use cedar_policy::RestrictedExpression;
 use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
-use super::{CreateUser, SuspendUser, UpdateUser, UserRefusal};
+use super::{CreateUser, SuspendUser, UpdateUser, UserRefusal, erasure, errors::user_already_exists};
 use crate::{
     access::caller::{PolicyContext, Target},
     http::{
-        CreatedTagged, Gone, Tag, Tagged,
+        Tag,
+        answers::{CreatedTagged, Gone, Tagged},
         body::{Answer, Body},
         caller::ApiCaller,
-        error::{ALWAYS, E404, E409, E412, Error, Failure, InputLocation, WITH_BODY},
-        etag::{IfMatch, etag},
-        idempotency::{Replayable, WriteError},
+        door::WriteError,
+        error::{Error, InputLocation},
+        etag::etag,
+        idempotency::Replayable,
         page::{List, Page},
         params::{Cursor, Limit, OptionalQueryParam, PathParam},
     },
@@ -147,7 +149,7 @@ async fn already_exists(caller: &ApiCaller<'_>, email: &Email) -> Error {
         // The user has gone since, or the database has: the refusal stands without an id.
         Ok(None) | Err(_) => None,
     };
-    Error::UserAlreadyExists { id }
+    user_already_exists(id)
 }
 
 /// The operations on users.
@@ -157,12 +159,10 @@ pub struct UsersApi;
 impl UsersApi {
     /// List users
     ///
-    /// The oldest first. Needs the scope `users:read`, or a policy that permits `listUsers`.
+    /// The oldest first.
     #[oai(path = "/v1/users", method = "get", operation_id = "listUsers")]
     async fn list(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// Only the user with this email address (ignoring case).
         email: OptionalQueryParam<Email>,
@@ -170,27 +170,23 @@ impl UsersApi {
         limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
         cursor: OptionalQueryParam<Cursor>,
-    ) -> Result<Answer<Page<User>>, Failure<{ ALWAYS }>> {
+    ) -> Result<Answer<Page<User>>, Error> {
         let tenant = caller.tenant_id();
         let filter = email.0.as_ref().map(Email::key).unwrap_or_default();
         let list = List::new("users", tenant, &filter);
         let wanted = list.wanted(limit, cursor)?;
-        caller.may(Action::ListUsers, Target::Tenant).await?;
+        caller.may(Target::Tenant).await?;
         let rows = users::list(caller.store(), tenant, email.0.as_ref(), wanted.after, wanted.to_read()).await?;
         Ok(Answer(list.page(&wanted, rows, |user| user.id, User::from)))
     }
 
     /// Create a user
-    ///
-    /// Needs the scope `users:write`, or a policy that permits `createUser`.
     #[oai(path = "/v1/users", method = "post", operation_id = "createUser")]
     async fn create(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         body: Body<UserCreate>,
-    ) -> Result<Replayable<CreatedTagged<User>>, Failure<{ WITH_BODY | E409 }>> {
+    ) -> Result<Replayable<CreatedTagged<User>>, Error> {
         let Body(UserCreate { email, name, roles }) = body;
         check_roles(roles.as_ref())?;
         let roles = roles.unwrap_or_default();
@@ -200,7 +196,7 @@ impl UsersApi {
                 ("roles", role_texts(&roles)),
             ])
         };
-        let permit = caller.may_with(Action::CreateUser, Target::Tenant, context).await?;
+        let permit = caller.may_with(Target::Tenant, context).await?;
         let id = UserId::new();
         let change = CreateUser {
             permit,
@@ -218,24 +214,20 @@ impl UsersApi {
             ))
         };
         match caller.write(change, answer).await {
-            Err(WriteError::Refused(UserRefusal::EmailTaken)) => Err(already_exists(&caller, &email).await.into()),
+            Err(WriteError::Refused(UserRefusal::EmailTaken)) => Err(already_exists(&caller, &email).await),
             outcome => Ok(outcome?),
         }
     }
 
     /// Get a user
-    ///
-    /// Needs the scope `users:read`, or a policy that permits `getUser`.
     #[oai(path = "/v1/users/:id", method = "get", operation_id = "getUser")]
     async fn get(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The user.
         id: PathParam<UserId>,
-    ) -> Result<Tagged<User>, Failure<{ ALWAYS | E404 }>> {
-        caller.may(Action::GetUser, Target::User(id.0)).await?;
+    ) -> Result<Tagged<User>, Error> {
+        caller.may(Target::User(id.0)).await?;
         let user = access::users::find(caller.store(), caller.tenant_id(), id.0).await?;
         Ok(User::tagged(user.ok_or_else(|| Error::no_such("user", id.0))?))
     }
@@ -243,21 +235,15 @@ impl UsersApi {
     /// Change a user
     ///
     /// Absent fields stay as they are. A changed email address counts as not verified, unless `email_verified` says
-    /// otherwise. Needs the scope `users:write`, or a policy that permits `updateUser`.
+    /// otherwise.
     #[oai(path = "/v1/users/:id", method = "put", operation_id = "updateUser")]
     async fn update(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The user.
         id: PathParam<UserId>,
-        /// The `ETag` of the user as they were read: they are changed only where they are still so.
-        #[oai(name = "If-Match")]
-        if_match: IfMatch,
         body: Body<UserUpdate>,
-    ) -> Result<Tagged<User>, Failure<{ WITH_BODY | E404 | E409 | E412 }>> {
-        let expected = if_match.expected()?;
+    ) -> Result<Tagged<User>, Error> {
         let Body(UserUpdate {
             email,
             email_verified,
@@ -274,18 +260,17 @@ impl UsersApi {
             ];
             PolicyContext::of(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
         };
-        let permit = caller.may_with(Action::UpdateUser, Target::User(id.0), context).await?;
+        let permit = caller.may_with(Target::User(id.0), context).await?;
         let change = UpdateUser {
             permit,
             id: id.0,
-            expected,
             email: email.clone(),
             email_verified,
             name,
             roles,
         };
-        match (caller.store().write(change).await, email) {
-            (Err(UserRefusal::EmailTaken), Some(email)) => Err(already_exists(&caller, &email).await.into()),
+        match (caller.change(change).await, email) {
+            (Err(UserRefusal::EmailTaken), Some(email)) => Err(already_exists(&caller, &email).await),
             (outcome, _) => Ok(User::tagged(outcome?)),
         }
     }
@@ -293,22 +278,18 @@ impl UsersApi {
     /// Suspend a user, or make them active again
     ///
     /// No account can be linked to a suspended user, and no token for them is accepted; the accounts that are linked
-    /// stay linked. Needs the scope `users:write`, or a policy that permits `suspendUser`.
+    /// stay linked.
     #[oai(path = "/v1/users/:id/suspend", method = "post", operation_id = "suspendUser")]
     async fn suspend(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The user.
         id: PathParam<UserId>,
         body: Body<Suspension>,
-    ) -> Result<Replayable<Tagged<User>>, Failure<{ WITH_BODY | E404 }>> {
+    ) -> Result<Replayable<Tagged<User>>, Error> {
         let Body(Suspension { active }) = body;
         let context = || PolicyContext::of([("active", RestrictedExpression::new_bool(active))]);
-        let permit = caller
-            .may_with(Action::SuspendUser, Target::User(id.0), context)
-            .await?;
+        let permit = caller.may_with(Target::User(id.0), context).await?;
         let change = SuspendUser {
             permit,
             id: id.0,
@@ -320,23 +301,16 @@ impl UsersApi {
     /// Erase a user
     ///
     /// For good, with all of their identities, accounts that were linked to them before, answers that are kept under an
-    /// `Idempotency-Key`, and refused requests that name them. The audit log keeps ids only. Needs the scope `users:write`, or
-    /// a policy that permits `deleteUser`.
+    /// `Idempotency-Key`, and refused requests that name them. The audit log keeps ids only.
     #[oai(path = "/v1/users/:id", method = "delete", operation_id = "deleteUser")]
     async fn delete(
         &self,
-        /// The tenant. It must be the one that the credential belongs to.
-        #[oai(name = "X-Tenant-ID")]
         caller: ApiCaller<'_>,
         /// The user.
         id: PathParam<UserId>,
-        /// The `ETag` of the user as they were read: they are erased only where they are still so.
-        #[oai(name = "If-Match")]
-        if_match: IfMatch,
-    ) -> Result<Gone, Failure<{ ALWAYS | E404 | E412 }>> {
-        let expected = if_match.expected()?;
-        let permit = caller.may(Action::DeleteUser, Target::User(id.0)).await?;
-        caller.erase(permit, id.0, expected).await?;
+    ) -> Result<Gone, Error> {
+        let permit = caller.may(Target::User(id.0)).await?;
+        erasure::erase(&caller, permit, id.0).await?;
         Ok(Gone::Done)
     }
 }

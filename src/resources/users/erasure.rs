@@ -28,10 +28,8 @@ use crate::{
         caller::{Permit, actor_of_subject},
         decision_log::{self, UserTraces},
     },
-    store::{
-        Applied, Change, Store, StoreError, Tx,
-        revision::{Expected, check},
-    },
+    http::caller::ApiCaller,
+    store::{Applied, Change, Store, StoreError, Tx},
     types::{
         ids::{IdentityProviderId, TenantId, UserId},
         text::email_key,
@@ -49,8 +47,6 @@ pub struct DeleteUser {
     pub permit: Permit,
     /// Who.
     pub id: UserId,
-    /// As which they must be found.
-    pub expected: Expected,
 }
 
 /// What a change has erased.
@@ -74,7 +70,7 @@ impl Change for DeleteUser {
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Erased>, UserRefusal> {
         let tenant = self.permit.tenant();
         let user = lock(tx, tenant, self.id).await?;
-        check(&self.expected, &revision(&user))?;
+        tx.check_revision(&revision(&user))?;
         let accounts = accounts(tx, tenant, self.id).await?;
         let wholly = (accounts.len() as u64) < ACCOUNTS_AT_A_TIME;
         let mut traces = traces_of(tx, tenant, &accounts);
@@ -183,22 +179,22 @@ impl Change for EraseTraces {
     }
 }
 
-/// Erases a user, in as many changes as it takes. It goes on where the caller has gone.
+/// Erases a user, in as many changes as it takes. It goes on where the caller has gone. Refusals that wait to be written are
+/// written first, so that none that names the user is missed.
 ///
 /// # Errors
 ///
 /// Why they are not erased.
-pub async fn erase(store: &Store, permit: Permit, user: UserId, expected: Expected) -> Result<(), UserRefusal> {
-    let store = store.clone();
+pub async fn erase(caller: &ApiCaller<'_>, permit: Permit, user: UserId) -> Result<(), UserRefusal> {
+    caller.decisions().write(caller.store()).await;
+    let (store, mut expected) = (caller.store().clone(), caller.expected());
     let erasing = async move {
-        let mut expected = expected;
         loop {
             let change = DeleteUser {
                 permit: permit.clone(),
                 id: user,
-                expected: expected.take(),
             };
-            let Erased { wholly, traces } = store.write(change).await?;
+            let Erased { wholly, traces } = store.write_if(change, expected.take()).await?;
             tokio::spawn(erase_again(store.clone(), permit.tenant(), user, traces));
             if wholly {
                 store.remove_traces();

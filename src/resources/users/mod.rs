@@ -2,6 +2,11 @@
 
 pub mod api;
 pub mod erasure;
+pub mod errors;
+mod examples;
+mod operations;
+
+pub use operations::RESOURCE;
 
 use aka_entity::user;
 use async_trait::async_trait;
@@ -16,7 +21,7 @@ use crate::{
     access::{caller::Permit, decision_log},
     store::{
         Applied, Change, Record, Store, StoreError, Tx,
-        revision::{Expected, Revision, RevisionMismatch, check},
+        revision::{Revision, RevisionMismatch},
     },
     types::{
         ids::{TenantId, UserId},
@@ -163,8 +168,6 @@ pub struct UpdateUser {
     pub permit: Permit,
     /// Who.
     pub id: UserId,
-    /// As which they must be found.
-    pub expected: Expected,
     /// The new address.
     pub email: Option<Email>,
     /// Whether the address is known to be theirs. A new address is not, unless this says so.
@@ -186,7 +189,7 @@ impl Change for UpdateUser {
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<user::Model>, UserRefusal> {
         let user = get(tx, &self.permit, self.id).await?;
-        check(&self.expected, &revision(&user))?;
+        tx.check_revision(&revision(&user))?;
         let is_new = |email: &&Email| email.as_str() != user.email;
         let email = self.email.as_ref().filter(is_new);
         let mut changed = user.clone().into_active_model();

@@ -183,7 +183,7 @@ impl Troubles {
         });
         if let Ok(permit) = Arc::clone(&self.being_refused).try_acquire_owned() {
             tokio::spawn(async move {
-                refusal::send(&stream, Error::TooManyConnections).await;
+                refusal::send(&stream, refusal::too_many_connections()).await;
                 drop(permit);
             });
         }
@@ -274,7 +274,7 @@ impl Connection {
         match end {
             End::Over => {}
             End::Refused => refusal::drain(&self.stream).await,
-            End::TooSlow => refusal::send(&self.stream, Error::HeadTimedOut).await,
+            End::TooSlow => refusal::send(&self.stream, refusal::head_timed_out()).await,
         }
     }
 }
@@ -336,9 +336,7 @@ pub fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Error> {
         let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + HEADER_OVERHEAD;
         let too_large = headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES;
         if too_large || headers.len() > MAX_HEADERS {
-            return Err(Error::HeadersTooLarge {
-                max_bytes: MAX_HEAD_BYTES,
-            });
+            return Err(refusal::headers_too_large());
         }
     }
     let mut hosts = headers.get_all(HOST).iter();

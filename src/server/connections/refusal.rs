@@ -14,7 +14,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{MAX_HEAD_BYTES, body::DRAINED};
 use crate::{
-    http::{body::JSON, error::Error, error_code::ErrorCode},
+    http::{body::JSON, codes, details, error::Error},
     types::request_id::RequestId,
 };
 
@@ -32,21 +32,46 @@ pub fn instead_of(bytes: &[u8], in_first_line: bool) -> Option<Vec<u8>> {
     let head = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
     let own = head.contains("\r\ncontent-length: 0\r\n") && !head.contains("\r\nx-request-id:");
     let error = match status {
-        b"00" => Error::MalformedRequest,
-        b"31" if in_first_line => Error::UriTooLong,
-        b"31" => Error::HeadersTooLarge {
-            max_bytes: MAX_HEAD_BYTES,
-        },
+        b"00" => Error::new(
+            &codes::MALFORMED_REQUEST,
+            "This is not an HTTP request: its first line or one of its headers cannot be read.",
+        ),
+        b"31" if in_first_line => Error::new(&codes::URI_TOO_LONG, "The path and query of the request are too long."),
+        b"31" => headers_too_large(),
         _ => return None,
     };
     own.then(|| bytes_of(error))
+}
+
+/// A refusal of a head that is too large.
+pub fn headers_too_large() -> Error {
+    let message =
+        format!("The request line and headers are larger than {MAX_HEAD_BYTES} bytes, or there are too many of them.");
+    Error::new(&codes::HEADERS_TOO_LARGE, message).with(&details::MAX_BYTES, MAX_HEAD_BYTES)
+}
+
+/// A refusal of a head that does not arrive.
+pub fn head_timed_out() -> Error {
+    Error::new(
+        &codes::HEAD_TIMED_OUT,
+        "The request line and headers did not arrive in time. Nothing was changed; send the request again.",
+    )
+}
+
+/// A refusal of a connection for which there is no place.
+pub fn too_many_connections() -> Error {
+    Error::new(
+        &codes::TOO_MANY_CONNECTIONS,
+        "The server has no place for another connection from this address. Use fewer connections, and keep them open for \
+         several requests.",
+    )
 }
 
 /// An answer of HTTP/1.1 that ends its connection.
 pub fn bytes_of(error: Error) -> Vec<u8> {
     let (id, status, code) = (RequestId::new(), error.status(), error.code());
     // Of connections without a place the log tells together.
-    if code != ErrorCode::TooManyConnections {
+    if *code != codes::TOO_MANY_CONNECTIONS {
         tracing::info!(%id, status = status.as_u16(), %code, "refused before it was a request");
     }
     let retry_after = if status == StatusCode::SERVICE_UNAVAILABLE {

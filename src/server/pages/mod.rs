@@ -3,6 +3,8 @@
 //!
 //! A page loads nothing from elsewhere and runs no script but its own: each has a content security policy that says so.
 
+pub mod document;
+mod errors;
 mod first;
 
 use std::fmt::Write as _;
@@ -16,8 +18,9 @@ use poem::{
 use sha2::{Digest as _, Sha256};
 use tracing::field;
 
+use self::document::Forms;
 use super::compression::StaticPage;
-use crate::http::{body::JSON, document::Document, error::Error, error_code::ErrorCode};
+use crate::http::{body::JSON, codes, error::Error};
 
 const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = include_str!("style.css");
@@ -64,7 +67,7 @@ pub fn home() -> Response {
 /// What a browser gets where there is nothing.
 #[must_use]
 pub fn not_found() -> Response {
-    tracing::Span::current().record("code", field::display(ErrorCode::NotFound));
+    tracing::Span::current().record("code", field::display(&codes::NOT_FOUND));
     let content = "<h1>Not found</h1><p>There is no page at this address. These are here:</p>";
     html(
         StatusCode::NOT_FOUND,
@@ -90,35 +93,34 @@ fn style_sheet() -> Response {
 
 #[handler]
 fn openapi_json(request: &Request) -> Response {
-    Document::get().json().answer(request, JSON)
+    Forms::get().json.answer(request, JSON)
 }
 
 #[handler]
 fn openapi_yaml(request: &Request) -> Response {
     // RFC 9512 §2.1
-    Document::get().yaml().answer(request, "application/yaml")
+    Forms::get().yaml.answer(request, "application/yaml")
 }
 
 #[handler]
 fn docs(request: &Request) -> Response {
-    Document::get().swagger_ui().answer(request)
+    Forms::get().swagger_ui.answer(request)
 }
 
 #[handler]
 fn reference(request: &Request) -> Response {
-    Document::get().redoc().answer(request)
+    Forms::get().redoc.answer(request)
 }
 
 #[handler]
 fn error_codes() -> Response {
-    html(StatusCode::OK, ErrorCode::html_list())
+    html(StatusCode::OK, errors::list())
 }
 
 #[handler]
 fn error_code(Path(code): Path<String>) -> Result<Response, Error> {
-    let code = ErrorCode::ALL.into_iter().find(|known| known.to_string() == code);
-    code.map(|code| html(StatusCode::OK, code.html()))
-        .ok_or(Error::RouteNotFound)
+    let page = errors::of_code(&code).ok_or_else(Error::no_route)?;
+    Ok(html(StatusCode::OK, page))
 }
 
 fn html(status: StatusCode, page: String) -> Response {

@@ -5,13 +5,33 @@ use std::sync::atomic::Ordering;
 use poem::{Request, web::Data};
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::http::{
     App, Tag,
     body::Answer,
-    error::{E400, E500, E503, Error, Failure},
+    error::Error,
+    operations::{Operation, Resource},
     params::check_query,
 };
+
+/// What this folder brings to the whole.
+pub static RESOURCE: Resource = Resource {
+    operations: &OPERATIONS,
+    codes: &[],
+    schema_example: of_schema,
+    parameter_example: |_| None,
+};
+
+/// The operations.
+const OPERATIONS: [Operation; 2] = [
+    Operation::open("getHealth", "/healthz"),
+    Operation::open("getReadiness", "/readyz"),
+];
+
+fn of_schema(name: &str) -> Option<Value> {
+    (name == "Health").then(|| json!({ "status": "ok" }))
+}
 
 /// That the server is well.
 #[derive(Debug, Object, Serialize)]
@@ -35,11 +55,7 @@ impl HealthApi {
     ///
     /// Yes, when its database answers; else `503`. Needs no credential.
     #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
-    async fn alive(
-        &self,
-        app: Data<&App>,
-        request: &Request,
-    ) -> Result<Answer<Health>, Failure<{ E400 | E500 | E503 }>> {
+    async fn alive(&self, app: Data<&App>, request: &Request) -> Result<Answer<Health>, Error> {
         check_query(request)?;
         app.store.ping().await?;
         Ok(Health::ok())
@@ -50,17 +66,10 @@ impl HealthApi {
     /// Yes, if its database answers and commits changes, its clock agrees with the database's, and it has not been told to
     /// stop; otherwise `503`. Needs no credential.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
-    async fn ready(
-        &self,
-        app: Data<&App>,
-        request: &Request,
-    ) -> Result<Answer<Health>, Failure<{ E400 | E500 | E503 }>> {
+    async fn ready(&self, app: Data<&App>, request: &Request) -> Result<Answer<Health>, Error> {
         check_query(request)?;
         if app.stopping.load(Ordering::Relaxed) {
-            return Err(Error::Unavailable {
-                reason: "the server is shutting down".into(),
-            }
-            .into());
+            return Err(Error::unavailable("the server is shutting down"));
         }
         app.store.ping().await?;
         app.store.can_write().await?;
