@@ -95,10 +95,11 @@ impl Parameter for Timestamp {
     }
 }
 
-/// A part of the path.
-pub struct PathParam<T>(pub T);
+/// A parameter in the path. The type must be called `Path`: poem-openapi's macro recognizes path parameters by that name, and
+/// passes an empty value to any other type.
+pub struct Path<T>(pub T);
 
-impl<'a, T: PathParameter> ApiExtractor<'a> for PathParam<T> {
+impl<'a, T: PathParameter> ApiExtractor<'a> for Path<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
     const PARAM_IS_REQUIRED: bool = true;
 

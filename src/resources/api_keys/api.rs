@@ -21,7 +21,7 @@ use crate::{
         etag::of_representation,
         idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQueryParam, PathParam},
+        params::{Cursor, Limit, OptionalQueryParam, Path},
     },
     resources::api_keys,
     types::{
@@ -280,7 +280,7 @@ impl ApiKeysApi {
         &self,
         caller: ApiCaller<'_>,
         /// The key.
-        id: PathParam<ApiKeyId>,
+        id: Path<ApiKeyId>,
     ) -> Result<Tagged<ApiKey>, Error> {
         caller.may(Target::ApiKey(id.0)).await?;
         let key = access::api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;
@@ -298,7 +298,7 @@ impl ApiKeysApi {
         &self,
         caller: ApiCaller<'_>,
         /// The key.
-        id: PathParam<ApiKeyId>,
+        id: Path<ApiKeyId>,
     ) -> Result<Gone, Error> {
         let permit = caller.may(Target::ApiKey(id.0)).await?;
         caller.change(RevokeApiKey::new(permit, id.0)).await?;
@@ -314,7 +314,7 @@ impl ApiKeysApi {
         &self,
         caller: ApiCaller<'_>,
         /// The key.
-        id: PathParam<ApiKeyId>,
+        id: Path<ApiKeyId>,
         body: OptionalBody<Rotation>,
     ) -> Result<Replayable<Created<CreatedApiKey>>, Error> {
         let overlap = body.0.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     access::caller::Target,
-    http::{Tag, body::Answer, caller::ApiCaller, error::Error, explanation::EffectName, params::PathParam},
+    http::{Tag, body::Answer, caller::ApiCaller, error::Error, explanation::EffectName, params::Path},
     policy::{self, Can},
     resources::policies::evaluation,
     types::{
@@ -170,7 +170,7 @@ impl CapabilitiesApi {
         &self,
         caller: ApiCaller<'_>,
         /// The key.
-        id: PathParam<ApiKeyId>,
+        id: Path<ApiKeyId>,
     ) -> Result<Answer<ApiKeyCapabilities>, Error> {
         caller.may(Target::ApiKey(id.0)).await?;
         let key = access::api_keys::find(caller.store(), caller.tenant_id(), id.0).await?;

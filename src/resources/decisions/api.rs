@@ -14,9 +14,7 @@ use crate::{
         caller::ApiCaller,
         error::Error,
         page::{List, Page},
-        params::{
-            ActionName, ActorId, Cursor, Limit, OptionalQueryParam, Parameter, PathParam, RequestName, ResourceName,
-        },
+        params::{ActionName, ActorId, Cursor, Limit, OptionalQueryParam, Parameter, Path, RequestName, ResourceName},
     },
     resources::policies::evaluation_api::DecisionKind,
     types::{clock::Timestamp, ids::DecisionId},
@@ -225,7 +223,7 @@ impl DecisionLogApi {
         &self,
         caller: ApiCaller<'_>,
         /// The decision.
-        id: PathParam<DecisionId>,
+        id: Path<DecisionId>,
     ) -> Result<Answer<RecordedDecision>, Error> {
         caller.may(Target::Tenant).await?;
         let decision = super::rows::find(caller.store(), caller.tenant_id(), id.0).await?;

@@ -30,7 +30,7 @@ use crate::{
         etag::of_representation,
         idempotency::Replayable,
         page::{List, MAX_LIMIT, Page},
-        params::{Cursor, Limit, OptionalQueryParam, PathParam, QueryParam},
+        params::{Cursor, Limit, OptionalQueryParam, Path, QueryParam},
     },
     resources::identity_providers::api::ProviderTypeName,
     types::{
@@ -237,7 +237,7 @@ impl IdentitiesApi {
         &self,
         caller: ApiCaller<'_>,
         /// The user to whom the account is to be linked.
-        id: PathParam<UserId>,
+        id: Path<UserId>,
         body: Body<UserIdentityCreate>,
     ) -> Result<Replayable<LinkAnswer>, Error> {
         let (user, Body(new)) = (id.0, body);
@@ -324,7 +324,7 @@ impl IdentitiesApi {
         &self,
         caller: ApiCaller<'_>,
         /// The user.
-        id: PathParam<UserId>,
+        id: Path<UserId>,
         /// How many rows to answer with at most.
         limit: OptionalQueryParam<Limit<MAX_LIMIT>>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
@@ -372,10 +372,10 @@ impl IdentitiesApi {
         &self,
         caller: ApiCaller<'_>,
         /// The user.
-        id: PathParam<UserId>,
+        id: Path<UserId>,
         /// The identity.
         #[oai(name = "identityId")]
-        identity_id: PathParam<IdentityId>,
+        identity_id: Path<IdentityId>,
     ) -> Result<Tagged<UserIdentity>, Error> {
         let found = rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;
         let known = found.as_ref().map(|found| &found.identity);
@@ -401,10 +401,10 @@ impl IdentitiesApi {
         &self,
         caller: ApiCaller<'_>,
         /// The user.
-        id: PathParam<UserId>,
+        id: Path<UserId>,
         /// The identity.
         #[oai(name = "identityId")]
-        identity_id: PathParam<IdentityId>,
+        identity_id: Path<IdentityId>,
     ) -> Result<Gone, Error> {
         // Where the account is does not change, so that it can be read before the change is made.
         let found = rows::find(caller.store(), caller.tenant_id(), id.0, identity_id.0).await?;

@@ -26,7 +26,7 @@ use crate::{
         etag::etag,
         idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQueryParam, PathParam},
+        params::{Cursor, Limit, OptionalQueryParam, Path},
     },
     policy::entities,
     resources::identity_providers,
@@ -383,7 +383,7 @@ impl IdentityProvidersApi {
         &self,
         caller: ApiCaller<'_>,
         /// The provider.
-        id: PathParam<IdentityProviderId>,
+        id: Path<IdentityProviderId>,
     ) -> Result<Tagged<IdentityProvider>, Error> {
         caller.may(Target::IdentityProvider(id.0)).await?;
         let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
@@ -406,7 +406,7 @@ impl IdentityProvidersApi {
         &self,
         caller: ApiCaller<'_>,
         /// The provider.
-        id: PathParam<IdentityProviderId>,
+        id: Path<IdentityProviderId>,
         body: Body<IdentityProviderUpdate>,
     ) -> Result<Tagged<IdentityProvider>, Error> {
         let Body(IdentityProviderUpdate {
@@ -453,7 +453,7 @@ impl IdentityProvidersApi {
         &self,
         caller: ApiCaller<'_>,
         /// The provider.
-        id: PathParam<IdentityProviderId>,
+        id: Path<IdentityProviderId>,
     ) -> Result<Gone, Error> {
         let permit = caller.may(Target::IdentityProvider(id.0)).await?;
         let change = DeleteIdentityProvider { permit, id: id.0 };

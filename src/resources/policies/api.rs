@@ -23,7 +23,7 @@ use crate::{
         etag::etag,
         idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQueryParam, PathParam},
+        params::{Cursor, Limit, OptionalQueryParam, Path},
     },
     policy::{
         rules::{CheckedRule, parse_text},
@@ -276,7 +276,7 @@ impl PoliciesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
     ) -> Result<Tagged<Policy>, Error> {
         caller.may(Target::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;
@@ -293,7 +293,7 @@ impl PoliciesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
     ) -> Result<Gone, Error> {
@@ -315,7 +315,7 @@ impl PoliciesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
         body: Body<PolicyUpdate>,
@@ -392,7 +392,7 @@ impl PoliciesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
     ) -> Result<Answer<PolicyExport>, Error> {
         caller.may(Target::Policy(policy_id.0)).await?;
         let policy = policies::find(caller.store(), caller.tenant_id(), policy_id.0).await?;

@@ -25,7 +25,7 @@ use crate::{
         explanation::EffectName,
         idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQueryParam, PathParam},
+        params::{Cursor, Limit, OptionalQueryParam, Path},
     },
     policy::{
         self,
@@ -466,7 +466,7 @@ impl PolicyRulesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
         /// How many rows to answer with at most.
         limit: OptionalQueryParam<Limit>,
         /// Where the page begins: the `next_cursor` of the page before. Omit it for the first page.
@@ -510,7 +510,7 @@ impl PolicyRulesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
         body: Body<PolicyRuleInput>,
@@ -548,10 +548,10 @@ impl PolicyRulesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
         /// The rule.
         #[oai(name = "ruleId")]
-        rule_id: PathParam<PolicyRuleId>,
+        rule_id: Path<PolicyRuleId>,
     ) -> Result<Tagged<PolicyRule>, Error> {
         caller.may(Target::Policy(policy_id.0)).await?;
         let rule = policies::find_rule(caller.store(), caller.tenant_id(), policy_id.0, rule_id.0).await?;
@@ -573,10 +573,10 @@ impl PolicyRulesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
         /// The rule.
         #[oai(name = "ruleId")]
-        rule_id: PathParam<PolicyRuleId>,
+        rule_id: Path<PolicyRuleId>,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
         body: Body<PolicyRuleInput>,
@@ -625,7 +625,7 @@ impl PolicyRulesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
         body: Body<PolicyRuleOrder>,
     ) -> Result<Replayable<Tagged<Policy>>, Error> {
         let (policy, ids) = (policy_id.0, body.0.ids);
@@ -648,10 +648,10 @@ impl PolicyRulesApi {
         caller: ApiCaller<'_>,
         /// The policy.
         #[oai(name = "policyId")]
-        policy_id: PathParam<PolicyId>,
+        policy_id: Path<PolicyId>,
         /// The rule.
         #[oai(name = "ruleId")]
-        rule_id: PathParam<PolicyRuleId>,
+        rule_id: Path<PolicyRuleId>,
         /// Whether to make the change even if it would leave nobody who could take it back.
         force: OptionalQueryParam<bool>,
     ) -> Result<Gone, Error> {

@@ -16,7 +16,7 @@ use crate::{
         etag::etag,
         idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQueryParam, PathParam},
+        params::{Cursor, Limit, OptionalQueryParam, Path},
     },
     resources::{
         api_keys::{
@@ -152,7 +152,7 @@ impl TenantsApi {
         &self,
         caller: ApiCaller<'_>,
         /// The tenant that is asked for.
-        id: PathParam<TenantId>,
+        id: Path<TenantId>,
     ) -> Result<Tagged<Tenant>, Error> {
         caller.may(Target::Tenant).await?;
         let tenant = tenants::find(caller.store(), id.0).await?;
@@ -167,7 +167,7 @@ impl TenantsApi {
         &self,
         caller: ApiCaller<'_>,
         /// The tenant that is to be changed.
-        id: PathParam<TenantId>,
+        id: Path<TenantId>,
         body: Body<TenantUpdate>,
     ) -> Result<Tagged<Tenant>, Error> {
         let permit = caller.may(Target::Tenant).await?;
@@ -192,7 +192,7 @@ impl TenantsApi {
         &self,
         caller: ApiCaller<'_>,
         /// The tenant that gets the key.
-        id: PathParam<TenantId>,
+        id: Path<TenantId>,
         body: Body<ApiKeyCreate>,
     ) -> Result<Replayable<Created<CreatedApiKey>>, Error> {
         let key = body.0.check()?;

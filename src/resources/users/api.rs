@@ -19,7 +19,7 @@ use crate::{
         etag::etag,
         idempotency::Replayable,
         page::{List, Page},
-        params::{Cursor, Limit, OptionalQueryParam, PathParam},
+        params::{Cursor, Limit, OptionalQueryParam, Path},
     },
     policy::entities,
     resources::users,
@@ -225,7 +225,7 @@ impl UsersApi {
         &self,
         caller: ApiCaller<'_>,
         /// The user.
-        id: PathParam<UserId>,
+        id: Path<UserId>,
     ) -> Result<Tagged<User>, Error> {
         caller.may(Target::User(id.0)).await?;
         let user = access::users::find(caller.store(), caller.tenant_id(), id.0).await?;
@@ -241,7 +241,7 @@ impl UsersApi {
         &self,
         caller: ApiCaller<'_>,
         /// The user.
-        id: PathParam<UserId>,
+        id: Path<UserId>,
         body: Body<UserUpdate>,
     ) -> Result<Tagged<User>, Error> {
         let Body(UserUpdate {
@@ -284,7 +284,7 @@ impl UsersApi {
         &self,
         caller: ApiCaller<'_>,
         /// The user.
-        id: PathParam<UserId>,
+        id: Path<UserId>,
         body: Body<Suspension>,
     ) -> Result<Replayable<Tagged<User>>, Error> {
         let Body(Suspension { active }) = body;
@@ -307,7 +307,7 @@ impl UsersApi {
         &self,
         caller: ApiCaller<'_>,
         /// The user.
-        id: PathParam<UserId>,
+        id: Path<UserId>,
     ) -> Result<Gone, Error> {
         let permit = caller.may(Target::User(id.0)).await?;
         erasure::erase(&caller, permit, id.0).await?;
