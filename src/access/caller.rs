@@ -373,6 +373,10 @@ impl Caller {
     }
 
     /// A question in the terms of policy, with what it may look at.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be asked.
     pub async fn query(
         &self,
         store: &Store,

@@ -209,6 +209,10 @@ ON CONFLICT (tenant_id, identity_provider_id, external_id) DO NOTHING
 RETURNING id";
 
 /// Inserts the accounts that nobody knows, of users and providers that allow it; tells for each whether it did.
+///
+/// # Errors
+///
+/// [`StoreError`]
 pub async fn insert(links: &[&Link], tx: &Tx<'_>) -> Result<Vec<bool>, StoreError> {
     let backend = tx.db.get_database_backend();
     let statement = if backend == DatabaseBackend::Postgres {

@@ -31,6 +31,36 @@ pub fn of_schema(name: &str) -> Option<Value> {
         "PolicyOrder" => json!({ "ids": [demo::POLICY] }),
         "PolicyRuleOrder" => json!({ "ids": [demo::POLICY_RULE] }),
         "PolicyExport" => json!({ "cedar_policy_set": demo::RULE }),
+        "Policy" => policy(),
+        "Page_Policy" => page(&policy()),
+        "PolicyRule" => rule(),
+        "Page_PolicyRule" => page(&rule()),
+        "PolicySchema" => json!({
+            "cedar": "entity Tenant = {\n  slug: String,\n  is_master: Bool,\n};\n",
+            "json": {
+                "": {
+                    "entityTypes": {
+                        "Tenant": {
+                            "shape": {
+                                "type": "Record",
+                                "attributes": {
+                                    "slug": { "type": "EntityOrCommon", "name": "String" },
+                                    "is_master": { "type": "EntityOrCommon", "name": "Bool" },
+                                },
+                            },
+                        },
+                    },
+                    "actions": {},
+                },
+            },
+        }),
+        _ => return of_question(name),
+    })
+}
+
+/// An example of what is asked of policies, or answered.
+fn of_question(name: &str) -> Option<Value> {
+    Some(match name {
         "PolicyQuestion" => json!({
             "principal": "user:ada@example.com",
             "action": "createUserIdentity",
@@ -97,29 +127,6 @@ pub fn of_schema(name: &str) -> Option<Value> {
                 }],
             })
         }
-        "Policy" => policy(),
-        "Page_Policy" => page(&policy()),
-        "PolicyRule" => rule(),
-        "Page_PolicyRule" => page(&rule()),
-        "PolicySchema" => json!({
-            "cedar": "entity Tenant = {\n  slug: String,\n  is_master: Bool,\n};\n",
-            "json": {
-                "": {
-                    "entityTypes": {
-                        "Tenant": {
-                            "shape": {
-                                "type": "Record",
-                                "attributes": {
-                                    "slug": { "type": "EntityOrCommon", "name": "String" },
-                                    "is_master": { "type": "EntityOrCommon", "name": "Bool" },
-                                },
-                            },
-                        },
-                    },
-                    "actions": {},
-                },
-            },
-        }),
         _ => return None,
     })
 }
