@@ -11,7 +11,9 @@ use std::fmt::Write as _;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use poem::{
-    Request, Response, Route, get, handler,
+    Request, Response, Route,
+    error::NotFoundError,
+    get, handler,
     http::{HeaderValue, StatusCode, header},
     web::Path,
 };
@@ -20,7 +22,7 @@ use tracing::field;
 
 use self::document::Forms;
 use super::compression::StaticPage;
-use crate::http::{body::JSON, codes, error::Error};
+use crate::http::{body::JSON, codes};
 
 const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = include_str!("style.css");
@@ -118,8 +120,8 @@ fn error_codes() -> Response {
 }
 
 #[handler]
-fn error_code(Path(code): Path<String>) -> Result<Response, Error> {
-    let page = errors::of_code(&code).ok_or_else(Error::no_route)?;
+fn error_code(Path(code): Path<String>) -> Result<Response, NotFoundError> {
+    let page = errors::of_code(&code).ok_or(NotFoundError)?;
     Ok(html(StatusCode::OK, page))
 }
 
