@@ -1,4 +1,5 @@
-//! The history of aka's tables, a file each step. A step that has been released is never edited.
+//! The history of the tables, with one file per migration. A migration that is on the main branch is never edited: each change of
+//! the tables is a new migration, and `tests/it/migrations` tests it on a store with rows of all earlier ones.
 
 use sea_orm_migration::prelude::*;
 
@@ -12,7 +13,7 @@ mod m20261125_000006_secrets_and_erasure;
 mod m20261125_000007_provider_names;
 mod m20261125_000013_barred_accounts;
 
-/// Knows every step, in order.
+/// All migrations, in order.
 pub struct Migrator;
 
 #[async_trait::async_trait]

@@ -29,6 +29,7 @@ mod identity_providers;
 mod isolation;
 mod issuer_discovery;
 mod linking;
+mod migrations;
 mod nodes;
 mod operators;
 mod outages;

@@ -153,15 +153,26 @@ impl Aka {
 
     /// Another server on a copy of the database of this one, with further settings.
     pub async fn on_copy(&self, url: &str, settings: &[(&str, &str)]) -> Self {
+        let master = (self.node.data.master_id, &*self.node.data.master_key);
+        Self::on_rows(self.node.store, url, master, settings).await
+    }
+
+    /// A server on a database with tables and rows: the id of its master tenant, and a key of that.
+    pub async fn on_rows(
+        store: Store,
+        url: &str,
+        (master_id, master_key): (Uuid, &str),
+        settings: &[(&str, &str)],
+    ) -> Self {
         let data = Data {
             url: url.to_owned(),
-            master_id: self.node.data.master_id,
-            master_key: self.node.data.master_key.clone(),
+            master_id,
+            master_key: master_key.to_owned(),
             directory: Arc::new(Directory::new()),
             logs: AtomicU32::new(0),
             rows: OnceCell::new(),
         };
-        Self::start(self.node.store, Arc::new(data), settings).await
+        Self::start(store, Arc::new(data), settings).await
     }
 
     async fn start(store: Store, data: Arc<Data>, settings: &[(&str, &str)]) -> Self {
