@@ -1,4 +1,4 @@
-//! A credential of a program, of which only a hash is kept.
+//! A credential of a program. Only its hash is stored.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,20 +11,20 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub name: String,
-    /// SHA-256 of the whole key. A key has 256 bits of randomness, so that a slow hash would protect nothing.
+    /// SHA-256 of the whole key. A key has 256 random bits, so a slow hash would not protect it any better.
     pub hash: Vec<u8>,
     /// An array of strings.
     #[sea_orm(column_type = "JsonBinary")]
     pub scopes: Json,
-    /// Binds a key for SCIM to one provider.
+    /// The provider that the key is bound to, if any.
     pub identity_provider_id: Option<Uuid>,
-    /// The id of the key or the name of the subject that made it.
+    /// The id of the key, or the name of the subject, that created it.
     pub created_by: String,
     pub last_used_at: Option<i64>,
     pub expires_at: Option<i64>,
     pub revoked_at: Option<i64>,
     pub revoked_by: Option<String>,
-    /// When it got a successor. Its end is then that of the overlap.
+    /// When it was rotated. It then expires at the end of the overlap with its successor.
     pub rotated_at: Option<i64>,
     pub created_at: i64,
 }

@@ -1,5 +1,4 @@
-//! An account at a provider that belonged to a user who was suspended or erased, and is linked to nobody since. Its tokens
-//! are refused.
+//! An account of a user who was suspended or erased, which is no longer linked to a user. Its tokens are refused.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,7 +10,7 @@ pub struct Model {
     pub tenant_id: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
     pub identity_provider_id: Uuid,
-    /// HMAC-SHA-256 of the account's id at the provider: an erased user is not named.
+    /// HMAC-SHA-256 of the account's id at the provider, so that the row does not identify an erased user.
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_hash: Vec<u8>,
     pub reason: Reason,
@@ -20,7 +19,7 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What became of the user.
+/// What happened to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum Reason {

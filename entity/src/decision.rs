@@ -1,4 +1,5 @@
-//! What policy has refused: every no, and every rule that could not be evaluated. The newest of each tenant; the oldest go.
+//! What policy refused: every denied request, and every rule that could not be evaluated. Only the newest of each tenant are
+//! kept.
 
 use sea_orm::entity::prelude::*;
 
@@ -14,15 +15,15 @@ pub struct Model {
     pub id: Uuid,
     pub actor_id: String,
     pub actor_type: ActorType,
-    /// What the credential had.
+    /// The scopes of the credential.
     #[sea_orm(column_type = "JsonBinary")]
     pub scopes: Json,
     /// The operation, e.g. `createUserIdentity`.
     pub action: String,
-    /// On what, e.g. `user:<id>`.
+    /// The resource, e.g. `user:<id>`.
     pub resource: String,
     pub kind: DecisionKind,
-    /// The priority at which it was decided; null where that was a built-in level, or none.
+    /// The priority at which it was decided; null if a built-in level decided, or nothing did.
     pub priority: Option<i32>,
     /// The ids of the rules that determined it.
     #[sea_orm(column_type = "JsonBinary")]
@@ -31,19 +32,19 @@ pub struct Model {
     pub policy_ids: Json,
     #[sea_orm(column_type = "JsonBinary")]
     pub notices: Json,
-    /// The version of the tenant under which it was decided.
+    /// The version of the tenant when it was decided.
     pub policy_version: i64,
-    /// The context that it saw; null where it is not kept.
+    /// The context of the decision; null if it is not kept.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub context: Option<Json>,
-    /// The id of the request that was refused; null where that is not known.
+    /// The id of the refused request; null if unknown.
     pub request_id: Option<String>,
     pub created_at: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// How a no came about.
+/// Why the request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum DecisionKind {

@@ -1,4 +1,4 @@
-//! An account that a user has had and that is linked to them no more: it is erased with them, unless somebody else has it.
+//! An account that was linked to a user in the past. It is erased with the user, unless it is now linked to somebody else.
 
 use sea_orm::entity::prelude::*;
 

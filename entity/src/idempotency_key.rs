@@ -1,4 +1,4 @@
-//! The first answer to a request that was sent with an `Idempotency-Key`, for a day.
+//! The response to a request with an `Idempotency-Key`, kept for a day.
 
 use sea_orm::entity::prelude::*;
 
@@ -8,15 +8,15 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant_id: Uuid,
-    /// Who sent it: each credential has keys of its own.
+    /// Who sent it: each credential has its own keys.
     #[sea_orm(primary_key, auto_increment = false)]
     pub actor_id: String,
     /// SHA-256 of the key.
     #[sea_orm(primary_key, auto_increment = false)]
     pub key_hash: Vec<u8>,
-    /// What the request was and what was answered, sealed: only who has the key can open it.
+    /// The request and its response, encrypted: only the holder of the key can decrypt it.
     pub answer: Vec<u8>,
-    /// The user whom the answer is about: it is erased with them.
+    /// The user that the response is about: the row is erased with the user.
     pub user_id: Option<Uuid>,
     pub created_at: i64,
 }

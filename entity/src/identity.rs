@@ -10,9 +10,9 @@ pub struct Model {
     pub tenant_id: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Absent: the account is known, but linked to nobody.
+    /// Null if the account is known but not linked to a user.
     pub user_id: Option<Uuid>,
-    /// With the tenant and the external id unique: an account belongs to one user at most.
+    /// Unique together with the tenant and the external id: an account belongs to at most one user.
     #[sea_orm(unique_key = "account")]
     pub identity_provider_id: Uuid,
     #[sea_orm(unique_key = "account")]
@@ -21,7 +21,7 @@ pub struct Model {
     pub external_email: Option<String>,
     pub external_display_name: Option<String>,
     pub linked_by: LinkedBy,
-    /// When the account was linked to `user_id`; absent when it is linked to nobody.
+    /// When the account was linked to `user_id`; null if it is not linked.
     pub linked_at: Option<i64>,
     pub last_synced_at: Option<i64>,
     pub created_at: i64,
@@ -30,7 +30,7 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// By what the account was linked last.
+/// How the account was last linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum LinkedBy {

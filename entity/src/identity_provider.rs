@@ -1,4 +1,4 @@
-//! A place where accounts live: a directory, a chat system, a code host.
+//! A system with accounts: a directory, a chat system, a code host.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,16 +11,16 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub name: String,
-    /// The name in lower case; unique in the tenant, because people tell providers apart by their names.
+    /// The name in lower case. Unique in the tenant, because people identify providers by name.
     pub name_key: String,
     pub provider_type: ProviderType,
-    /// What may be shown of the configuration.
+    /// The part of the configuration that may be shown.
     #[sea_orm(column_type = "JsonBinary")]
     pub config: Json,
-    /// The rest of it, a JSON object sealed for this row. Absent in a row of an older version of the program: `config` is
-    /// then the whole configuration.
+    /// The rest of the configuration: a JSON object, encrypted for this row. Null in a row of an older version of the program;
+    /// `config` is then the whole configuration.
     pub secrets: Option<Vec<u8>>,
-    /// The `issuer` of the configuration, where the provider is one whose tokens are accepted: unique in the tenant.
+    /// The `issuer` of the configuration, if tokens of this provider are accepted. Unique in the tenant.
     pub token_issuer: Option<String>,
     pub enabled: bool,
     pub last_synced_at: Option<i64>,
@@ -28,13 +28,13 @@ pub struct Model {
     pub sync_error: Option<String>,
     pub created_at: i64,
     pub updated_at: i64,
-    /// When it was deleted, while its accounts are still being removed. To callers it does not exist any more.
+    /// When it was deleted, while its accounts are still being removed. For callers it no longer exists.
     pub deleted_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What kind of system the accounts are in.
+/// The kind of system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum ProviderType {
@@ -49,7 +49,7 @@ pub enum ProviderType {
     Oidc,
 }
 
-/// How the last synchronisation with the provider went.
+/// The result of the last synchronization with the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum SyncStatus {

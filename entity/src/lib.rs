@@ -1,16 +1,16 @@
-//! The tables of aka as SeaORM entities, a file each. No logic lives here.
+//! The tables as SeaORM entities, one file per table, without any logic.
 //!
-//! Rules that hold for every table:
+//! All tables follow these rules:
 //!
-//! * The tenant leads every primary key, foreign key and unique index, so that no row can point into another
-//!   tenant whatever the code does, and so that the tables can be distributed by tenant.
-//! * An id is a UUIDv7 (RFC 9562 §5.7): the order of ids is the order of creation.
-//! * A time is the number of microseconds since the Unix epoch, UTC. SQLite has no type for time, and text does
-//!   not sort when its number of digits varies.
+//! * Every primary key, foreign key and unique index begins with the tenant. Therefore no row can refer to another tenant,
+//!   whatever the code does, and the tables can be distributed by tenant.
+//! * An id is a UUIDv7 (RFC 9562 §5.7), so the order of ids is the order of creation.
+//! * A time is the number of microseconds since the Unix epoch, UTC. SQLite has no type for times, and text with a varying
+//!   number of digits does not sort correctly.
 
 #![expect(
     missing_docs,
-    reason = "a table or column is called what it is; what is not plain has a comment"
+    reason = "the names of tables and columns are explanatory; those that are not have a comment"
 )]
 
 pub mod api_key;

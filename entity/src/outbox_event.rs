@@ -1,4 +1,4 @@
-//! What happened, for those who wait to be told. Written in the transaction of the change (a transactional outbox).
+//! Events for other systems. Each is written in the transaction of its change (a transactional outbox).
 
 use sea_orm::entity::prelude::*;
 

@@ -13,7 +13,7 @@ pub struct Model {
     pub name: String,
     pub description: Option<String>,
     pub enabled: bool,
-    /// Higher is evaluated first.
+    /// Higher priorities are evaluated first.
     pub priority: i32,
     pub created_at: i64,
     pub updated_at: i64,

@@ -1,5 +1,5 @@
-//! One Cedar statement of a policy. The text is what counts: the structured form is derived from it when it is stored,
-//! and the mark says whether it still belongs to the text.
+//! A Cedar statement of a policy. Its text is authoritative: the structured form is derived from the text when the rule is
+//! stored, and the mark shows whether it still matches the text.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,23 +12,23 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub policy_id: Uuid,
-    /// The place of the rule in its policy, from 0.
+    /// The position of the rule in its policy, from 0.
     pub ordinal: i32,
     pub policy_text: String,
-    /// The mark of the text, of what was found out of it (the members below), and of the schema that it was checked
-    /// against. A row whose mark is another is checked again when it is read: the program has another schema since, or
-    /// somebody has changed the row by hand.
+    /// A mark of the text, of the columns derived from it (below), and of the schema that it was checked against. If the mark
+    /// does not match, the row is checked again when it is read: the schema has changed since, or somebody has edited the
+    /// row.
     pub checked: Vec<u8>,
-    /// What a caller reads when this rule determined the decision. Absent: the statement's `@notice`, if any.
+    /// What a caller reads if this rule determined the decision. Null: the `@notice` of the statement, if any.
     pub notice: Option<String>,
     pub created_at: i64,
-    /// What the text says, part by part, as JSON.
+    /// The parts of the statement, as JSON.
     pub outline: String,
-    /// The length of the text.
+    /// The length of the text in bytes.
     pub bytes: i64,
-    /// The nodes of its syntax tree.
+    /// The number of nodes in its syntax tree.
     pub nodes: i64,
-    /// What evaluating it costs at worst.
+    /// The worst-case cost of evaluating it.
     pub cost: i64,
 }
 

@@ -1,4 +1,4 @@
-//! One row: a value derived from the root key that the database was first used with, to tell it from others.
+//! A single row: a value derived from the root key that the database was first used with, to recognize that key.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A company, or a part of one: everything else belongs to exactly one tenant.
+//! A company, or a part of one. Everything else belongs to exactly one tenant.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,13 +11,13 @@ pub struct Model {
     pub name: String,
     #[sea_orm(unique)]
     pub slug: String,
-    /// Keys of the master tenant manage tenants. A partial unique index allows one at most.
+    /// Keys of the master tenant manage tenants. A partial unique index allows at most one.
     pub is_master: bool,
-    /// Grows with every change of what nodes keep in memory for this tenant (keys, providers, policies): how one
-    /// node learns that another has changed something.
+    /// Increases with every change of what servers cache for this tenant (keys, providers, policies), so that they notice
+    /// changes made by other servers.
     pub version: i64,
-    /// Grows with every change of the tenant's policies: a change that was tried before it is made holds only while this is
-    /// as it was then.
+    /// Increases with every change of the tenant's policies: the check of a change is valid only as long as this value is the
+    /// same.
     pub policies_version: i64,
     pub created_at: i64,
     pub updated_at: i64,

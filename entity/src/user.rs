@@ -1,4 +1,4 @@
-//! A person, to whom accounts at identity providers are linked.
+//! A person to whom accounts at identity providers are linked.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,8 +12,8 @@ pub struct Model {
     pub id: Uuid,
     /// As it was given.
     pub email: String,
-    /// The address in lower case, with its domain in ASCII form (IDNA); unique in the tenant, because addresses that differ only
-    /// in these reach one person.
+    /// The address in lower case, with its domain in ASCII form (IDNA). Unique in the tenant, because addresses that differ
+    /// only in these reach the same person.
     pub email_key: String,
     pub name: String,
     /// An array of strings.
