@@ -1,15 +1,15 @@
-//! The pieces of a request on their own: `cargo bench --bench pieces`, or `… -- decision` for some of them.
+//! The parts of a request, measured separately: `cargo bench --bench pieces`, or `… -- decision` for some of them.
 //!
-//! Each stands beside a reference that does the same in the plain way, so that what counts is the ratio of two lines of
-//! one run and not the machine:
+//! Each is compared with a reference that does the same in a straightforward way, so that the ratio of two lines of one run
+//! counts and not the machine:
 //!
-//! * `decision`: a decision with 10, 100 and 1,000 rules in the tenant, from a context to the notices; beside it Cedar
-//!   with all of these rules in one set.
-//! * `load`: making 1,000 stored rules ready; beside it parsing them alone, and checking each as when it is stored.
-//! * `key`: reading the ids in an API key and hashing it; beside it the hash alone.
-//! * `encode`: an identity as JSON; beside it `serde_json` with the same members.
-//! * `queue`: a change that writes nothing through the queue to SQLite and back, alone and 64 at a time; beside it a
-//!   transaction of the same connection without a queue.
+//! * `decision`: a decision with 10, 100 and 1,000 rules in the tenant, from a context to the notices. Reference: Cedar with
+//!   all of these rules in one policy set.
+//! * `load`: loading 1,000 stored rules. References: only parsing them, and checking each as when it is stored.
+//! * `key`: decoding the ids in an API key and hashing it. Reference: only the hash.
+//! * `encode`: an identity as JSON. Reference: `serde_json` with the same fields.
+//! * `queue`: a change that writes nothing, through the queue to SQLite and back, alone and 64 at a time. Reference: a
+//!   transaction on the same connection without a queue.
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -45,11 +45,11 @@ use uuid::Uuid;
 
 /// Rules of a tenant.
 const SIZES: [usize; 3] = [10, 100, 1_000];
-/// Requests that wait for the queue at a time.
+/// Requests that wait for the queue at the same time.
 const AT_ONCE: usize = 64;
 
-/// The text of one rule of many. Of ten, five are about other operations and four about other callers; the first ten have
-/// one in place of the tenth that looks at what is linked, with a notice, and the others one more about another caller.
+/// The text of one of many rules. Of every ten, five match other operations and four other callers. The tenth matches the
+/// linked account and has a notice, in the first ten rules; in all others it matches another caller.
 fn rule_text(number: usize) -> String {
     const OTHERS: [&str; 5] = [
         "getUser",
@@ -114,7 +114,7 @@ fn rules(rows: &[policy_rule::Model]) -> RuleSet {
     RuleSet::new(&[level]).expect("their ids are their own")
 }
 
-/// What comes with a request to link an account.
+/// The context of a request to link an account.
 fn context(email: &str) -> Context {
     let provider = identity_provider_uid(IdentityProviderId(Uuid::from_u128(3)));
     Context::from_pairs([
@@ -134,7 +134,7 @@ fn context(email: &str) -> Context {
     .expect("a context without functions")
 }
 
-/// A request that is refused, so that a notice is read.
+/// A request that is refused with a notice.
 fn query<'a>(caller: &'a Known, user: &Known) -> Query<'a> {
     Query {
         principal: &caller.uid,
@@ -183,7 +183,7 @@ fn decision(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    // The schema is parsed when it is first used; that is no part of any figure here.
+    // The schema is parsed when it is first used, which is not part of any figure here.
     black_box(&*SCHEMA);
 }
 
@@ -233,7 +233,7 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A change that finds everything as it should be.
+/// A change that has nothing to write.
 struct Nothing;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! The program that is measured.
+//! The program under test.
 
 use std::{
     net::SocketAddr,
@@ -45,12 +45,12 @@ pub struct Aka {
     pub address: SocketAddr,
     pub process: Child,
     pub pid: u32,
-    /// From the start of the process to the line that says that it listens.
+    /// The time from the start of the process until it listens.
     pub ready_in: Duration,
 }
 
 impl Aka {
-    /// Starts it on a store, and sees that it answers.
+    /// Starts it on a store, and checks that it answers.
     pub async fn start(url: &str, log: &str, cores: &Cores, directory: &Path) -> Outcome<Self> {
         let arguments = ["serve", "--listen", "127.0.0.1:0"];
         let (program, arguments) = cores.for_server(Path::new(PROGRAM), &arguments);
@@ -64,7 +64,7 @@ impl Aka {
         let ready_in = began.elapsed();
         let address = line
             .strip_prefix("listening on http://")
-            .ok_or_else(|| format!("the server began with another line than expected: {line}"))?;
+            .ok_or_else(|| format!("the first line of the server is not as expected: {line}"))?;
         let address = address.parse()?;
         let request = b"GET /readyz HTTP/1.1\r\nHost: aka\r\n\r\n";
         let status = Connection::open(address).await?.ask(request).await?.status;
@@ -79,7 +79,7 @@ impl Aka {
         })
     }
 
-    /// Stops it; it finishes what it has begun.
+    /// Stops it gracefully.
     pub fn stop(self) -> Outcome<()> {
         match self.process.stop() {
             (_, 0) => Ok(()),
@@ -88,7 +88,7 @@ impl Aka {
     }
 }
 
-/// Makes things by the server's own operations.
+/// Creates resources with the operations of the server.
 pub struct Caller {
     connection: Connection,
     key: String,
@@ -104,7 +104,7 @@ impl Caller {
         })
     }
 
-    /// Makes something new. Returns it as the server shows it.
+    /// Creates a resource. Returns it as the server shows it.
     pub async fn make(&mut self, path: &str, body: &Value) -> Outcome<Value> {
         let body = body.to_string();
         let request = format!(

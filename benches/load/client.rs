@@ -1,5 +1,4 @@
-//! A client of HTTP/1.1 that does no more than a measurement needs: it sends bytes that are ready, and reads of an answer
-//! its status and its body.
+//! A minimal HTTP/1.1 client for the measurement: it sends prepared bytes, and reads the status and the body of the response.
 
 use std::{io, net::SocketAddr};
 
@@ -8,10 +7,10 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Room for the longest answers that are asked for, lists of some identities.
+/// Large enough for the longest responses, which are lists of identities.
 const BUFFER: usize = 16 * 1024;
 
-/// A connection that is kept for many requests, one at a time.
+/// A connection that is reused for many requests, one at a time.
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -53,7 +52,7 @@ impl Connection {
             }
         };
         if self.buffer.len() > head.length + head.body {
-            return Err(io::Error::other("the answer is longer than it says"));
+            return Err(io::Error::other("the response is longer than its Content-Length"));
         }
         Ok(Answer {
             status: head.status,
@@ -62,7 +61,7 @@ impl Connection {
     }
 }
 
-/// What the head of an answer says.
+/// The parsed head of a response.
 struct Head {
     status: u16,
     length: usize,
@@ -76,7 +75,7 @@ impl Head {
         let Some(end) = bytes.windows(END.len()).position(|some| some == END) else {
             return Ok(None);
         };
-        let wrong = || io::Error::other("the answer is not one of HTTP/1.1 with a Content-Length");
+        let wrong = || io::Error::other("the response is not an HTTP/1.1 response with a Content-Length");
         let text = std::str::from_utf8(&bytes[..end]).map_err(|_| wrong())?;
         let (first, fields) = text.split_once("\r\n").ok_or_else(wrong)?;
         let status = first

@@ -12,16 +12,16 @@ use super::Outcome;
 /// Sets the cores of a process; part of util-linux.
 const TASKSET: &str = "taskset";
 
-/// The cores that there are, and who has which.
+/// The available cores, and who uses which.
 pub struct Cores {
-    /// As `taskset` writes them.
+    /// In the format of `taskset`.
     all: String,
-    /// The server's and the load generator's.
+    /// The core of the server, and that of the load generator.
     apart: Option<(u32, u32)>,
 }
 
 impl Cores {
-    /// Gives server and generator a core each, where that is wanted or, if nothing is said, where it can be.
+    /// Gives server and generator a core each, if requested or, by default, if possible.
     pub fn choose(pin: Option<bool>) -> Outcome<Self> {
         let all = allowed().unwrap_or_default();
         let two = match list(&all).as_slice() {
@@ -49,8 +49,8 @@ impl Cores {
         }
     }
 
-    /// Keeps this process on the generator's core for as long as the guard lives. Processes that it starts meanwhile are
-    /// kept there, too, and those that it has started before are not.
+    /// Keeps this process on the generator's core until the guard is dropped. This includes processes that it starts
+    /// meanwhile, but not those that it started before.
     pub fn keep_generator(&self) -> Kept<'_> {
         if let Some((_, core)) = self.apart {
             keep_this_process_on(&core.to_string());
@@ -58,7 +58,7 @@ impl Cores {
         Kept(self)
     }
 
-    /// In words.
+    /// A description.
     pub fn describe(&self) -> String {
         match self.apart {
             Some((server, load)) => format!("server on core {server}, load generator on core {load}"),
@@ -67,7 +67,7 @@ impl Cores {
     }
 }
 
-/// While it lives, this process has one core.
+/// Keeps this process on one core until it is dropped.
 pub struct Kept<'a>(&'a Cores);
 
 impl Drop for Kept<'_> {

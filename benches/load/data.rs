@@ -1,25 +1,25 @@
-//! What is in the store before anything is measured, and how its ids are reckoned from numbers, so that nobody has to keep
-//! a million of them.
+//! What is in the store before the measurement. Its ids are computed from numbers, so that a million of them need not be kept
+//! in memory.
 
 use uuid::Uuid;
 
 /// Identities of each user who has any.
 const IDENTITIES_PER_USER: u64 = 10;
-/// Users to whom accounts are linked during the measurement, of all tenants together. They have none before, and nobody
-/// lists them: what a list costs must not depend on how much was linked.
+/// The number of users, of all tenants together, to whom accounts are linked during the measurement. They have none before, and
+/// are never listed: the cost of a list must not depend on the number of links.
 const LINKED_USERS: u64 = 1000;
-/// Numbers of accounts from here on are linked during the measurement.
+/// Accounts with this number or a higher one are linked during the measurement.
 pub const FIRST_NEW_ACCOUNT: u64 = 1 << 40;
-/// The same for those that `pgbench` links: it counts by itself.
+/// The same for accounts that `pgbench` links, which has its own counter.
 pub const FIRST_NEW_ACCOUNT_OF_PGBENCH: u64 = 1 << 41;
-/// What every account is called.
+/// The name of every account.
 pub const USERNAME: &str = "octocat";
 /// The address of every account.
 pub const EMAIL: &str = "octocat@example.com";
-/// When everything was made that was there before, in microseconds since 1970.
+/// When the existing data was created, in microseconds since 1970.
 pub const MADE_AT: i64 = 1_780_000_000_000_000;
 
-/// A tenant, as the server has made it.
+/// A tenant, as the server created it.
 #[derive(Clone, Debug)]
 pub struct Tenant {
     pub id: Uuid,
@@ -35,7 +35,7 @@ pub struct Data {
     pub rows: u64,
 }
 
-/// One of the identities that are there before.
+/// One of the existing identities.
 pub struct Row {
     pub tenant: usize,
     pub id: Uuid,
@@ -48,12 +48,12 @@ impl Data {
         self.tenants.len() as u64
     }
 
-    /// The tenant of a row: they take turns.
+    /// The tenant of a row. Rows are assigned to tenants in turn.
     pub fn tenant_of_row(&self, number: u64) -> usize {
         usize::try_from(number % self.count()).unwrap_or_default()
     }
 
-    /// Everything that is there before.
+    /// All existing identities.
     pub fn rows(&self) -> impl Iterator<Item = Row> {
         (0..self.rows).map(|number| {
             let tenant = self.tenant_of_row(number);
@@ -71,7 +71,7 @@ impl Data {
         self.rows.div_ceil(self.count()).div_ceil(IDENTITIES_PER_USER)
     }
 
-    /// How many users of each tenant get some.
+    /// How many users of each tenant get accounts during the measurement.
     pub fn linked_users(&self) -> u64 {
         LINKED_USERS.div_ceil(self.count())
     }
@@ -83,7 +83,7 @@ impl Data {
     }
 }
 
-/// The beginning of the ids that are reckoned; twelve hexadecimal digits follow. Ids that the server makes are later ones.
+/// The beginning of the computed ids; twelve hexadecimal digits follow. Ids that the server generates are greater.
 pub const UUID_PREFIX: &str = "018f0000-0000-7000-8000-";
 const UUID_BASE: u128 = 0x018f_0000_0000_7000_8000_0000_0000_0000;
 
@@ -96,7 +96,7 @@ pub fn user(tenant: usize, number: u64) -> Uuid {
     uuid(user_number(tenant, number))
 }
 
-/// The part of a user's id that is a number.
+/// The number in a user's id.
 pub fn user_number(tenant: usize, number: u64) -> u64 {
     ((tenant as u64) << 32) | number
 }
@@ -105,8 +105,8 @@ fn row_id(number: u64) -> Uuid {
     uuid((1 << 47) | number)
 }
 
-/// An account's id at its provider: a number without an order, like those of real providers, so that neighbours in time
-/// are none in the index. It is `hash_fnv1a(number, 0)` of `pgbench`, without the sign.
+/// An account's id at its provider: a scrambled number, as with real providers, so that accounts created one after the other are
+/// not neighbours in the index. It is `hash_fnv1a(number, 0)` of `pgbench`, without the sign.
 pub fn external_id(number: u64) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
@@ -117,10 +117,10 @@ pub fn external_id(number: u64) -> u64 {
     hash & WITHOUT_SIGN
 }
 
-/// What takes the sign away, for `pgbench` to do the same.
+/// The mask that removes the sign, so that `pgbench` can do the same.
 pub const WITHOUT_SIGN: u64 = i64::MAX.cast_unsigned();
 
-/// Numbers without an order (splitmix64), cheaper than any that would be good for secrets.
+/// Pseudorandom numbers (splitmix64): fast, and not suitable for secrets.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

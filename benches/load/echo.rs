@@ -1,5 +1,5 @@
-//! The reference for what HTTP and JSON cost by themselves: a bare poem-openapi server whose one operation has the shape of
-//! a link (two typed headers, an id in the path, a JSON body that is checked), knows nobody, and answers with the body.
+//! The reference for the cost of HTTP and JSON alone: a minimal poem-openapi server. Its only operation looks like a link (two
+//! typed headers, an id in the path, a validated JSON body), stores nothing, and answers with the body.
 
 use std::{
     io::{self, Write as _},
@@ -21,7 +21,7 @@ use super::{
     cores::Cores,
 };
 
-/// With this argument the benchmark's program is that server. It is a process of its own, as the program is.
+/// With this argument the benchmark runs as that server, in a separate process like the program.
 pub const ARGUMENT: &str = "--echo-server";
 
 #[derive(Object)]
@@ -53,9 +53,9 @@ impl Api {
     }
 }
 
-/// Serves until it is ended.
+/// Serves until the process is killed.
 pub fn serve() -> Outcome<()> {
-    // As the program does it.
+    // As in the program.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await?;

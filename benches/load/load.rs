@@ -1,9 +1,9 @@
 //! The load generator.
 //!
-//! Two ways to ask. In a closed loop each connection sends its next request when it has the answer to the last one: that
-//! finds the greatest rate. At a rate, requests are due at fixed times whether or not those before are answered, and a
-//! request's time is counted from when it was due: that is how long callers wait who do not wait for one another
-//! (a closed loop would leave out just the requests that a slow answer has kept from being sent).
+//! It has two modes. In a closed loop, each connection sends its next request when it has received the last response: that finds
+//! the maximum rate. At a rate, requests are due at fixed times whether or not earlier ones have been answered, and latency is
+//! counted from when a request was due. That is how long independent callers wait; a closed loop would leave out just those
+//! requests that a slow response prevented from being sent.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{Outcome, client::Connection, data::Random, requests::Requests};
 
-/// What is sent where, and for how long.
+/// What to send where, and for how long.
 pub struct Load {
     pub address: SocketAddr,
     pub connections: u16,
@@ -28,18 +28,18 @@ pub struct Load {
     pub measured: Duration,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Default)]
 pub struct Answers {
-    /// Of those that count, in microseconds, sorted.
+    /// The latencies of the requests that count, in microseconds, sorted.
     pub times: Vec<u32>,
-    /// As expected, whether they count or not.
+    /// Responses as expected, whether they count or not.
     pub expected: u64,
-    /// How many had another status.
+    /// How many responses had another status.
     pub unexpected: BTreeMap<u16, u64>,
 }
 
-/// When a run begins to count, and when it ends.
+/// When the measured time begins and ends.
 #[derive(Clone, Copy)]
 struct Span {
     from: Instant,
@@ -52,7 +52,7 @@ impl Span {
     }
 }
 
-/// What is due when, at a rate.
+/// The schedule of requests, at a rate.
 struct Schedule {
     began: Instant,
     per_second: f64,
@@ -64,7 +64,7 @@ struct Schedule {
 }
 
 impl Load {
-    /// Runs in a closed loop. `at` is called when the measured time begins, and when it ends.
+    /// Runs in a closed loop. `at` is called when the measured time begins and when it ends.
     pub async fn closed_loop(&self, at: impl FnMut()) -> Outcome<Answers> {
         self.run(None, at).await
     }
@@ -75,7 +75,7 @@ impl Load {
     }
 
     async fn run(&self, per_second: Option<f64>, mut at: impl FnMut()) -> Outcome<Answers> {
-        /// Requests under way at the end are answered within this, or never.
+        /// How long to wait for the last responses.
         const PATIENCE: Duration = Duration::from_secs(20);
         let mut connections = Vec::new();
         for _ in 0..self.connections {
@@ -109,7 +109,7 @@ impl Load {
         });
         joined
             .await
-            .map_err(|_| format!("requests are not answered within {PATIENCE:?}"))??;
+            .map_err(|_| format!("requests were not answered within {PATIENCE:?}"))??;
         all.times.sort_unstable();
         Ok(all)
     }
@@ -152,7 +152,7 @@ async fn ask_and_ask(
         }
         let status = connection.ask(&request).await?.status;
         let now = Instant::now();
-        // What counts is what was answered within the measured time.
+        // Requests count if they were answered within the measured time.
         answers.note(status, requests.expected(), now - began, span.holds(now));
     }
 }
@@ -169,16 +169,16 @@ async fn ask_when_due(
         request.clear();
         requests.next(&mut random, &mut request);
         let status = connection.ask(&request).await?.status;
-        // What counts is what was due within the measured time, however late its answer is.
+        // Requests count if they were due within the measured time, however late they were answered.
         answers.note(status, requests.expected(), due.elapsed(), span.holds(due));
     }
     Ok(answers)
 }
 
 impl Schedule {
-    /// Begins to make requests due. A thread does that, because the runtime's own timers go by milliseconds.
+    /// Starts the schedule, in a thread, because the timers of the runtime have a resolution of milliseconds.
     fn begin(per_second: f64, end: Instant, connections: u16) -> Arc<Self> {
-        /// Between two looks at the clock; the system adds some tens of microseconds.
+        /// How often the clock is read; the system adds some tens of microseconds.
         const STEP: Duration = Duration::from_micros(50);
         let schedule = Arc::new(Self {
             began: Instant::now(),
@@ -191,7 +191,7 @@ impl Schedule {
         std::thread::spawn(move || {
             let mut made = 0;
             while Instant::now() < end {
-                // Those of which the time has come; the first one is due at the start.
+                // The number of requests due so far; the first one is due at the start.
                 while making.time_of(made) <= Instant::now() {
                     making.due.add_permits(1);
                     made += 1;
@@ -210,7 +210,7 @@ impl Schedule {
         self.began + Duration::from_secs_f64(number / self.per_second)
     }
 
-    /// Waits until a request is due that no other connection has taken; says when it was due. None: there are no more.
+    /// Waits for a due request that no other connection has taken. Returns when it was due, or `None` if there are no more.
     async fn next(&self) -> Option<Instant> {
         self.due.acquire().await.ok()?.forget();
         let number = self.taken.fetch_add(1, Ordering::Relaxed);
@@ -218,7 +218,7 @@ impl Schedule {
     }
 }
 
-/// The time below which this part of the answers lies, in microseconds.
+/// The latency, in microseconds, that this fraction of the requests does not exceed.
 pub fn quantile(sorted: &[u32], part: f64) -> u32 {
     #[expect(
         clippy::cast_possible_truncation,

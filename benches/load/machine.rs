@@ -1,4 +1,4 @@
-//! What the figures were measured on: without it they say nothing.
+//! The machine that the figures were measured on, without which they mean nothing.
 
 use std::{
     fs::{self, File},
@@ -25,9 +25,9 @@ pub struct Machine {
     rustc: String,
     sqlite: String,
     postgres: Option<String>,
-    /// Of the directory of the data.
+    /// The file system of the data directory.
     file_system: String,
-    /// What it takes there to have 4 KiB on the disk.
+    /// How long it takes to write 4 KiB durably.
     fdatasync_us: u128,
 }
 
@@ -57,7 +57,7 @@ impl Machine {
         })
     }
 
-    /// In lines for people.
+    /// As text for people.
     pub fn lines(&self) -> String {
         let Self {
             date,
@@ -93,7 +93,7 @@ fn output(command: &mut Command) -> String {
     )
 }
 
-/// The kind of file system that a directory is on: that of the longest mount point above it.
+/// The type of the file system of a directory: that of its longest mount point.
 fn file_system(directory: &Path) -> String {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let above = mounts.lines().filter_map(|line| {
@@ -106,7 +106,7 @@ fn file_system(directory: &Path) -> String {
         .map_or_else(|| "unknown".into(), |(_, kind)| kind.to_owned())
 }
 
-/// The median of how long it takes until appended 4 KiB are on the disk, in microseconds.
+/// The median time to append 4 KiB durably, in microseconds.
 fn fdatasync(directory: &Path) -> Outcome<u128> {
     const TIMES: usize = 201;
     let mut file = File::create(directory.join("fdatasync"))?;

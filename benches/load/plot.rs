@@ -1,4 +1,4 @@
-//! Plots as SVG: panels side by side, each with lines over an axis on which every doubling is equally long.
+//! Plots as SVG: panels side by side, each with lines over a logarithmic axis.
 
 use std::fmt::{self, Write as _};
 
@@ -6,11 +6,11 @@ const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 70.0;
 const TOP: f64 = 60.0;
-/// Between a panel and what is beside or below it.
+/// The space around a panel.
 const GAP: f64 = 60.0;
 /// Lines across a panel.
 const GRID: u32 = 5;
-/// Told apart by people who do not see all colours (Okabe and Ito).
+/// Colors that color-blind people can distinguish (Okabe and Ito).
 const COLOURS: [&str; 5] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
 
 /// A line.
@@ -20,13 +20,13 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Lines that have both axes in common.
+/// Lines that share both axes.
 pub struct Panel {
     pub title: &'static str,
     pub series: Vec<Series>,
 }
 
-/// Draws panels. `x` says what is counted on the axis.
+/// Draws panels. `x` is the label of the horizontal axis.
 pub fn svg(title: &str, x: &str, panels: &[Panel]) -> Result<String, fmt::Error> {
     let mut svg = String::new();
     #[expect(clippy::cast_precision_loss, reason = "a few panels")]
@@ -108,7 +108,7 @@ fn draw(svg: &mut String, panel: &Panel, x: &str, left: f64) -> fmt::Result {
     Ok(())
 }
 
-/// The next number that reads well: 1, 2 or 5 with zeros.
+/// The next round number: 1, 2 or 5 followed by zeros.
 fn round_up(value: f64) -> f64 {
     let unit = 10_f64.powf(value.max(f64::MIN_POSITIVE).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0];

@@ -1,5 +1,5 @@
-//! A PostgreSQL for the measurement, started from the server programs of the system. The tests' own is not meant for
-//! that: it gives durability up, which is half of what is measured here.
+//! A PostgreSQL server for the measurement, started from the programs installed on the system. The one of the tests is not
+//! suitable: it is not durable, and durability is half of what is measured here.
 
 use std::{
     env, fs,
@@ -18,8 +18,8 @@ use super::{
     child::{Child, Directory, Start},
 };
 
-/// A commit is on the disk when it is answered. The rest is what an operator of this machine would set: memory for the
-/// tables, and no checkpoint in the middle of a run.
+/// Commits are durable. The other settings are those that an operator of this machine would choose: memory for the tables, and
+/// no checkpoint in the middle of a run.
 const SETTINGS: [&str; 8] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -32,11 +32,11 @@ const SETTINGS: [&str; 8] = [
 ];
 const START_WITHIN: Duration = Duration::from_secs(30);
 
-/// A PostgreSQL server with its data, which goes with it.
+/// A PostgreSQL server with its data, which is deleted with it.
 pub struct Cluster {
     programs: PathBuf,
     port: u16,
-    /// The process of which all its others are children.
+    /// The parent of all its processes.
     pub pid: u32,
     databases: AtomicU32,
     /// Before the directory: what is running must not lose its data.
@@ -50,7 +50,7 @@ impl Cluster {
         let programs = programs()?;
         let user = other_than_root();
         let run_as = |command: &mut Command| {
-            // The current directory may be one that the other user cannot enter.
+            // The other user may not have access to the current directory.
             command.current_dir("/");
             if let Some((user, group)) = user {
                 command.uid(user).gid(group);
@@ -137,13 +137,13 @@ impl Cluster {
         Ok(db.close().await?)
     }
 
-    /// Which PostgreSQL it is.
+    /// The version of PostgreSQL.
     pub fn version(&self) -> Outcome<String> {
         let output = Command::new(self.programs.join("postgres")).arg("--version").output()?;
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// `pgbench` of the same PostgreSQL, told where the server is.
+    /// `pgbench` of the same PostgreSQL, for this server.
     pub fn pgbench(&self) -> Command {
         let mut command = Command::new(self.programs.join("pgbench"));
         command.args(["--host=127.0.0.1", "--username=aka", "--port", &self.port.to_string()]);
@@ -180,7 +180,7 @@ fn programs() -> Outcome<PathBuf> {
         .find(|directory| NEEDED.iter().all(|program| directory.join(program).is_file()));
     found.ok_or_else(|| {
         format!(
-            "{} of PostgreSQL are neither in PATH nor below /usr/lib/postgresql; on Debian install them with \
+            "{} of PostgreSQL are neither in PATH nor in /usr/lib/postgresql; on Debian install them with \
              `apt-get install postgresql`, or leave that store out: --stores sqlite",
             NEEDED.join(", ")
         )
@@ -188,8 +188,8 @@ fn programs() -> Outcome<PathBuf> {
     })
 }
 
-/// The user that the Debian package makes, or else nobody in particular, because PostgreSQL refuses to run as root;
-/// `None` where this process is not root.
+/// The user that the Debian package creates, or else `nobody`, because PostgreSQL refuses to run as root. `None` if this process
+/// does not run as root.
 fn other_than_root() -> Option<(u32, u32)> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let is_root = status

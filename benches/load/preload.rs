@@ -1,4 +1,4 @@
-//! Putting users and identities into a store by SQL, past the server: a million of them in some seconds.
+//! Writes users and identities to a store with SQL, without the server: a million of them in a few seconds.
 
 use std::{fmt::Write as _, fs::File, path::Path};
 
@@ -10,13 +10,13 @@ use super::{
     data::{self, Data, EMAIL, MADE_AT, USERNAME},
 };
 
-/// Bytes of rows that are sent to PostgreSQL at a time.
+/// Bytes of rows sent to PostgreSQL at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Fills a SQLite file that nobody has open.
+/// Fills a SQLite file that is not in use.
 pub fn sqlite(file: &Path, data: &Data) -> Outcome<()> {
     let mut db = Connection::open(file)?;
-    // Nothing is lost if this is: the benchmark begins anew. What is written here is right by itself.
+    // Durability does not matter, because the benchmark can start again; the rows are known to satisfy all constraints.
     db.execute_batch(
         "PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -524288; PRAGMA temp_store = memory;",
     )?;
@@ -64,7 +64,7 @@ pub fn sqlite(file: &Path, data: &Data) -> Outcome<()> {
 /// Fills a PostgreSQL database.
 pub async fn postgres(url: &str, data: &Data) -> Outcome<()> {
     let mut db = PgConnection::connect(url).await?;
-    // Without the foreign keys' triggers: what is written here is right by itself.
+    // Without the triggers of foreign keys: the rows are known to satisfy them.
     db.execute("SET session_replication_role = replica").await?;
     let of_user = users(data).map(|(tenant, user)| {
         let (tenant, id, email) = (data.tenants[tenant].id, data::user(tenant, user), email(user));
@@ -82,7 +82,7 @@ pub async fn postgres(url: &str, data: &Data) -> Outcome<()> {
     let columns = "tenant_id, id, user_id, identity_provider_id, external_id, external_username, external_email, \
                    linked_by, linked_at, created_at, updated_at";
     copy(&mut db, &format!("COPY identities ({columns}) FROM STDIN"), of_identity).await?;
-    // What the server's own upkeep would do after so many rows, before it is measured and not while.
+    // Maintenance that the server would otherwise run after so many rows, during the measurement.
     db.execute("VACUUM ANALYZE").await?;
     db.close().await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What the system knows of processes: their memory and the time that they have used.
+//! Memory and processor time of processes, as the system reports them.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub struct Memory {
     /// In memory now.
     pub resident: f64,
-    /// The most that it ever was.
+    /// The peak.
     pub peak: f64,
 }
 
@@ -29,19 +29,19 @@ impl Memory {
     }
 }
 
-/// The seconds of a core that a process has used.
+/// The processor time of a process in seconds.
 pub fn seconds_of(pid: u32) -> f64 {
     ticks_of(pid).unwrap_or_default() / TICKS_PER_SECOND
 }
 
-/// The seconds of a core that a process and those that it has started have used.
+/// The processor time of a process and its children in seconds.
 pub fn seconds_of_family(parent: u32) -> f64 {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
     children.chain([parent]).map(seconds_of).sum()
 }
 
-/// The seconds of cores that the whole machine was busy.
+/// The processor time of the whole machine in seconds.
 pub fn seconds_of_all() -> f64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let first = stat.lines().next().unwrap_or_default();
@@ -53,8 +53,8 @@ pub fn seconds_of_all() -> f64 {
 
 fn ticks_of(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in brackets, in which anything may stand. In proc(5) the fields after it
-    // are counted from 3; 14 is the time in the program, and 15 the time in the kernel.
+    // The second field is the program's name in brackets, which may contain any character. In proc(5) the fields after it
+    // are numbered from 3; 14 is the time in the program, and 15 the time in the kernel.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
     Some(ticks(14)? + ticks(15)?)

@@ -1,4 +1,4 @@
-//! What the stores do by themselves: the same rows, without a server.
+//! The references on the stores: the same rows, written and read without the server.
 
 use std::{
     fmt::Write as _,
@@ -22,18 +22,18 @@ use super::{
 
 /// Clients of `pgbench`.
 const CLIENTS: u16 = 10;
-/// Numbers that a run of `pgbench` has for itself.
+/// Numbers reserved for each run of `pgbench`.
 const NUMBERS_PER_RUN: u64 = 1 << 36;
-/// Each tenant is a script of `pgbench`, and each connection prepares each script's statements. With more scripts it would
-/// be measured how fast it does that.
+/// Each tenant is a script of `pgbench`, and each connection prepares the statements of each script. With more scripts, the
+/// benchmark would measure the preparation.
 const SCRIPTS: usize = 10;
 /// What permitted a link, in its audit entry.
 const REASONING: &str = "permitted by scope-of-action";
 
-/// Links accounts in a plain loop. Returns how many a second.
+/// Links accounts in a plain loop. Returns the number per second.
 pub fn sqlite_links(file: &Path, data: &Data, warm_up: Duration, measured: Duration) -> Outcome<f64> {
     let mut db = Connection::open(file)?;
-    // As the server opens it.
+    // With the same settings as the server.
     db.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -4096; \
          PRAGMA temp_store = memory;",
@@ -111,7 +111,7 @@ fn sqlite_link(db: &mut Connection, data: &Data, random: &mut Random) -> rusqlit
     tx.commit()
 }
 
-/// `pgbench` with scripts.
+/// `pgbench` with its scripts.
 pub struct Pgbench<'a> {
     pub cluster: &'a Cluster,
     pub data: &'a Data,
@@ -120,19 +120,19 @@ pub struct Pgbench<'a> {
 }
 
 impl Pgbench<'_> {
-    /// Links accounts in a database, one a transaction. Returns how many a second. No two runs have the same number.
+    /// Links accounts in a database, one per transaction. Returns the number per second. Each run needs a different number.
     pub fn links(&self, url: &str, run: u64) -> Outcome<f64> {
         let start = FIRST_NEW_ACCOUNT_OF_PGBENCH + run * NUMBERS_PER_RUN;
         self.run(url, start, |place, tenant| self.link(place, tenant))
     }
 
-    /// Looks accounts up. Returns how many a second.
+    /// Looks up accounts. Returns the number per second.
     pub fn lookups(&self, url: &str) -> Outcome<f64> {
         self.run(url, 0, |place, tenant| self.lookup(place, tenant))
     }
 
-    /// Ids here are greater than those of the rows that are there, as those are that the server makes: an index grows at
-    /// its end. Clients count by themselves, so that their numbers are in the order of time.
+    /// As on the server, new ids are greater than existing ones, so that an index grows at its end. Each client has its own
+    /// counter, so that its numbers are in the order of time.
     fn link(&self, place: usize, tenant: &Tenant) -> String {
         let Tenant {
             id: tenant, provider, ..
