@@ -1,4 +1,4 @@
-//! Settings: each is a flag and a variable of the environment, and is checked before anything is done with it.
+//! Settings. Each is a flag and an environment variable, and is checked before anything else happens.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Where the data is.
+/// Where the data is stored.
 #[derive(Args, Clone, Debug)]
 pub struct Database {
     /// The database: `sqlite://path` (the file is created if it does not exist) or `postgres://user:password@host/database`
@@ -30,14 +30,15 @@ pub struct Database {
         hide_env_values = true
     )]
     database_url: Address,
-    /// The file with the root key, which seals the secrets in the database: 32 bytes in base64 or hexadecimal digits. The
-    /// variable `AKA_ROOT_KEY` may hold the key itself instead. Without either, a first start makes a file that only you can
-    /// read: `<database file>.key` for SQLite, `aka/root.key` in `$XDG_DATA_HOME` or `~/.local/share` for PostgreSQL
+    /// The file with the root key, which encrypts the secrets in the database: 32 bytes in base64 or hexadecimal digits. The
+    /// environment variable `AKA_ROOT_KEY` can contain the key itself instead. Default: the first start creates a file that
+    /// only you can read, `<database file>.key` for SQLite, `aka/root.key` in `$XDG_DATA_HOME` or `~/.local/share` for
+    /// PostgreSQL
     #[arg(long, env = "AKA_ROOT_KEY_FILE", value_name = "FILE", hide_env_values = true)]
     root_key_file: Option<PathBuf>,
 }
 
-/// An address as it was given: it may have a password in it, so that no message may show it.
+/// An address as it was given. It may contain a password, so it is never shown.
 #[derive(Clone)]
 struct Address(String);
 
@@ -75,11 +76,11 @@ impl Database {
     }
 }
 
-/// Where the server listens, and what it trusts.
+/// How the server accepts connections.
 #[derive(Args, Clone, Debug)]
 pub struct Serving {
-    /// Where to listen: an address and port, as in `0.0.0.0:8080`, a host name and port, as in `localhost:8080`, or a
-    /// port of 127.0.0.1, as in `8080`. Port 0 takes any free port
+    /// The address to listen on: an address and port such as `0.0.0.0:8080`, a host name and port such as `localhost:8080`,
+    /// or only a port such as `8080`, on 127.0.0.1. Port 0 selects any free port
     #[arg(
         long,
         env = "AKA_LISTEN",
@@ -88,7 +89,7 @@ pub struct Serving {
         hide_env_values = true
     )]
     pub listen: Listen,
-    /// The origins whose pages may call the server from a browser, with commas between them, as in
+    /// A comma-separated list of the origins whose pages may call the server from a browser, such as
     /// `https://app.example.com`; `*` for all. Default: none
     #[arg(
         long,
@@ -98,7 +99,7 @@ pub struct Serving {
         hide_env_values = true
     )]
     cors_origins: Vec<Origin>,
-    /// How many connections there may be.
+    /// Limits on connections.
     #[command(flatten)]
     pub limits: Limits,
 }
@@ -111,10 +112,10 @@ impl Serving {
     }
 }
 
-/// What is done before the server begins.
+/// What happens when the server starts.
 #[derive(Args, Clone, Debug)]
 pub struct Starting {
-    /// Whether to update the tables to this version first. If false, the server refuses to start on older ones
+    /// Whether to update the tables to this version first. If false, the server refuses to start if migrations are pending
     #[arg(
         long,
         env = "AKA_MIGRATE",
@@ -124,8 +125,8 @@ pub struct Starting {
         hide_env_values = true
     )]
     pub migrate: bool,
-    /// Whether the keys of token issuers may be fetched from private addresses and over plain HTTP. For testing only:
-    /// whoever may configure a token issuer could then reach into the server's network
+    /// Whether the keys of token issuers may be fetched from private addresses and over plain HTTP. For testing only: it lets
+    /// whoever may configure a token issuer reach the network of the server
     #[arg(
         long,
         env = "AKA_JWKS_ALLOW_PRIVATE",
@@ -137,10 +138,10 @@ pub struct Starting {
     pub jwks_allow_private: bool,
 }
 
-/// What is logged, and how. Logs go to the standard error output.
+/// What is logged, and in which format. Logs are written to standard error.
 #[derive(Args, Clone, Debug)]
 pub struct Logging {
-    /// What to log: `error`, `warn`, `info`, `debug` or `trace`, or per module as in `info,aka::store=debug`
+    /// What to log: `error`, `warn`, `info`, `debug` or `trace`, or by module, such as `info,aka::store=debug`
     #[arg(
         long,
         env = "AKA_LOG",
@@ -151,7 +152,7 @@ pub struct Logging {
         hide_env_values = true
     )]
     pub log: String,
-    /// How to log: `text` for people, `json` for programs; `auto` is text on a terminal and JSON otherwise
+    /// The format of the log: `text` for people, `json` for programs; `auto` is text on a terminal and JSON otherwise
     #[arg(
         long,
         env = "AKA_LOG_FORMAT",
@@ -163,10 +164,10 @@ pub struct Logging {
     pub log_format: LogFormat,
 }
 
-/// How a line of the log looks.
+/// The format of the log.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people on a terminal, else for programs.
+    /// Text on a terminal, JSON otherwise.
     Auto,
     /// For people.
     Text,

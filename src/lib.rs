@@ -1,7 +1,7 @@
-//! aka knows which external accounts belong to which user.
+//! aka records which external accounts belong to which user.
 //!
-//! A room for each thing, and arrows between rooms point one way:
-//! [`cli`] → [`server`] → [`resources`] → [`http`] → [`access`] → [`policy`] → [`types`], and [`store`] beside them.
+//! The modules depend on each other in one direction only:
+//! [`cli`] → [`server`] → [`resources`] → [`http`] → [`access`] → [`policy`] → [`types`], and [`store`].
 
 pub mod access;
 pub mod cli;

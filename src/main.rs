@@ -1,8 +1,8 @@
-//! The program `aka`. All it does is in the library, which the tests and benchmarks use, too.
+//! The program `aka`. Its code is in the library, which the benchmarks and tests also use.
 
 use std::process::ExitCode;
 
-/// Allocates faster than the system's allocator where many threads do so at a time.
+/// Faster than the system allocator if many threads allocate at the same time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -115,7 +115,7 @@ impl DecisionLog {
         if dropped > 0 {
             tracing::warn!(
                 decisions = dropped,
-                "more requests were refused than can be written down: these decisions are not in the log"
+                "too many requests were refused at once: these decisions are missing from the decision log"
             );
         }
         loop {
@@ -130,7 +130,7 @@ impl DecisionLog {
             });
             for (decisions, outcome) in join_all(written).await {
                 if let Err(error) = outcome {
-                    tracing::warn!(%error, decisions, "refused requests could not be written down");
+                    tracing::warn!(%error, decisions, "decisions could not be written to the decision log");
                 }
             }
         }

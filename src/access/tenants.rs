@@ -165,7 +165,7 @@ impl TenantState {
         if let Err(excess) = &within {
             tracing::error!(
                 tenant = %id, limit = excess.limit, max = excess.max, found = excess.found,
-                "the stored rules are beyond the limits: everything in this tenant is refused until some are deleted"
+                "the stored rules exceed the limits: all requests of this tenant are refused until some are deleted"
             );
         }
         let source = match within {
@@ -188,7 +188,7 @@ impl TenantState {
         if totals.bytes >= LARGE {
             tracing::info!(
                 tenant = %id, version = tenant.version, rules = totals.rules, bytes = totals.bytes,
-                took = ?began.elapsed(), "the rules of a large tenant were read into memory"
+                took = ?began.elapsed(), "the rules of a large tenant were loaded"
             );
         }
         Ok(Self {
@@ -280,7 +280,7 @@ async fn parse(
             Err((row, error)) => {
                 tracing::error!(
                     %tenant, rule = %row, %error,
-                    "a stored rule cannot be read: everything in this tenant is refused until it is mended or deleted"
+                    "a stored rule cannot be parsed: all requests of this tenant are refused until it is fixed or deleted"
                 );
                 return Ok(None);
             }
@@ -289,7 +289,7 @@ async fn parse(
         if took > LOAD_TIME {
             tracing::error!(
                 %tenant, limit = ?LOAD_TIME,
-                "the stored rules take too long to parse: everything in this tenant is refused until some are deleted"
+                "the stored rules take too long to parse: all requests of this tenant are refused until some are deleted"
             );
             return Ok(None);
         }
@@ -298,7 +298,7 @@ async fn parse(
     job.run(move || match arrange(&source, &parsed) {
         Ok(rules) => Some((rules, parsed)),
         Err(error) => {
-            tracing::error!(%tenant, %error, "the rules cannot be arranged: everything in this tenant is refused");
+            tracing::error!(%tenant, %error, "the rules cannot be indexed: all requests of this tenant are refused");
             None
         }
     })

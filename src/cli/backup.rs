@@ -9,7 +9,7 @@ use crate::{config::Database, server, store::backup};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The file to write. It is a SQLite database that `aka serve` can use as it is
+    /// The file to write: a SQLite database that `aka serve` can use directly
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Replace the file if it exists
@@ -30,11 +30,11 @@ pub async fn run(arguments: Arguments) -> Outcome {
     };
     let bytes = tokio::select! {
         bytes = backup::backup(&source, &file, force) => bytes?,
-        () = server::asked_to_stop()? => return Err("interrupted; there is no backup".into()),
+        () = server::asked_to_stop()? => return Err("interrupted; no backup was made".into()),
     };
     print(&format!(
         "{}: {bytes} bytes; integrity and foreign keys checked\n\
-         The root key is not in it. Keep a copy of it, too, in another place: it is in {root_key}.",
+         The backup does not contain the root key. Also keep a copy of {root_key}, in a different place.",
         file.display()
     ))
 }

@@ -1,4 +1,4 @@
-//! `aka demo`: a server on a temporary database with an example company in it.
+//! `aka demo`: a server with a temporary database that contains an example company.
 
 use clap::Args;
 use serde_json::json;
@@ -60,7 +60,7 @@ Link a GitHub account to a user:
 
 curl -i -X POST {address}/v1/users/{user}/identities -H 'X-API-Key: {key}' -H 'X-Tenant-ID: {tenant}' -H 'Content-Type: application/json' -d '{{"identity_provider_id":"{github}","external_id":"583231","external_username":"octocat"}}'
 
-Or try it in the browser: open {address}/docs, press Authorize, and give as apiKey
+Or try it in the browser: open {address}/docs, press Authorize, and enter as apiKey
 
 {key}
 "#,
@@ -74,7 +74,7 @@ Or try it in the browser: open {address}/docs, press Authorize, and give as apiK
     Ok(())
 }
 
-/// Puts the example company into a store. Returns a key that may do everything in it.
+/// Writes the example company to a store. Returns a key with every scope in its tenant.
 async fn seed(store: &Store) -> Seeded<RawKey> {
     tenant(store).await?;
     users(store).await?;
@@ -95,7 +95,7 @@ async fn seed(store: &Store) -> Seeded<RawKey> {
         name: "demo".parse()?,
         scopes: Scope::ALL.to_vec(),
         identity_provider_id: None,
-        // It ends with the store. One that expired could not make the keys of the examples, which last longer.
+        // It does not outlive the store. A key that expires could not create the keys of the examples, which expire later.
         expires_at: None,
     };
     api_key(store, own).await
@@ -107,13 +107,13 @@ fn permit(action: Action) -> Permit {
     Permit::of_operator(TenantId(demo::TENANT), action)
 }
 
-/// Writes a change of the example company.
+/// Writes one change of the example company.
 async fn write<C: Change>(store: &Store, change: C) -> Seeded<C::Done>
 where
     C::Refusal: std::fmt::Debug,
 {
     let written = store.write(change).await;
-    written.map_err(|refusal| format!("the example company cannot be made: {refusal:?}").into())
+    written.map_err(|refusal| format!("the example company cannot be created: {refusal:?}").into())
 }
 
 async fn tenant(store: &Store) -> Seeded {
@@ -200,7 +200,7 @@ async fn api_key(store: &Store, key: NewApiKey) -> Seeded<RawKey> {
     Ok(raw)
 }
 
-/// As if the policy had refused the key of the chat bot a link.
+/// A decision as if the policy had refused to let the key of the chat bot link an account.
 async fn decision(store: &Store) -> Seeded {
     let decision = decision::Model {
         tenant_id: demo::TENANT,

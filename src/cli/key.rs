@@ -33,11 +33,12 @@ const MAX_DAYS: i64 = 3650;
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create an API key, and print it as JSON, with a `curl` line that uses it
+    /// Create an API key, and print it as JSON with a `curl` command that uses it
     ///
     /// `raw_key` is the key itself. It is not shown again.
     Create(Create),
-    /// Print all API keys of a tenant as a JSON array, oldest first. The keys themselves are not stored and not shown
+    /// Print all API keys of a tenant as a JSON array, oldest first. The keys themselves are not stored, so they are not
+    /// shown
     List {
         /// The tenant: its id or its slug
         #[arg(long, value_name = "ID|SLUG")]
@@ -47,7 +48,7 @@ enum Command {
     },
     /// Revoke an API key, and print it as JSON. Running servers refuse it within two seconds
     Revoke {
-        /// The id of the key, from `aka key list`; not the key itself
+        /// The id of the key as shown by `aka key list`, not the key itself
         #[arg(value_name = "KEY_ID")]
         id: ApiKeyId,
         /// The tenant of the key: its id or its slug
@@ -63,14 +64,14 @@ struct Create {
     /// The tenant that gets the key: its id or its slug
     #[arg(long, value_name = "ID|SLUG")]
     tenant: String,
-    /// The name of the key, for people
+    /// A name for the key, to be read by people
     #[arg(long, default_value = "command line")]
     name: Name,
-    /// What the key may do: `all`, or scopes with commas between them, as in `identities:read,identities:write`. Default:
+    /// What the key may do: `all`, or a comma-separated list of scopes, such as `identities:read,identities:write`. Default:
     /// `all`, with a warning
     #[arg(long, value_parser = Scopes::parse, value_name = "SCOPES")]
     scopes: Option<Scopes>,
-    /// After how many days the key stops working. Default: it works until it is revoked, with a warning
+    /// Number of days after which the key expires. Default: the key never expires, with a warning
     #[arg(
         long,
         value_name = "DAYS",
@@ -78,10 +79,10 @@ struct Create {
         allow_negative_numbers = true
     )]
     expires_in_days: Option<i64>,
-    /// Create a key that works until it is revoked, without a warning
+    /// Create a key that never expires, without a warning
     #[arg(long, conflicts_with = "expires_in_days")]
     never_expires: bool,
-    /// The address of the server, for the `curl` line
+    /// The address of the server, for the `curl` command
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     server: String,
     #[command(flatten)]
@@ -118,10 +119,10 @@ pub async fn run(arguments: Arguments) -> Outcome {
     }
 }
 
-/// A key that was just created, and what a person needs to use it.
+/// A key that was just created, with what a person needs to use it.
 #[derive(Serialize)]
 struct Created {
-    /// What goes into `X-Tenant-ID`.
+    /// The value for `X-Tenant-ID`.
     tenant_id: TenantId,
     #[serde(flatten)]
     key: CreatedApiKey,
@@ -140,14 +141,13 @@ async fn create(arguments: Create) -> Outcome {
         server,
         database,
     } = arguments;
-    // On the standard error output, so that scripts still read one JSON object.
+    // On standard error, so that scripts still read one JSON object.
     if scopes.is_none() {
-        eprintln!("warning: this key has every scope. Name the scopes that it needs with --scopes");
+        eprintln!("warning: this key has every scope. Limit it to the scopes that it needs with --scopes");
     }
     if expires_in_days.is_none() && !never_expires {
         eprintln!(
-            "warning: this key works until it is revoked. Let it expire with --expires-in-days, or confirm with \
-             --never-expires"
+            "warning: this key never expires. Set an expiry with --expires-in-days, or confirm with --never-expires"
         );
     }
     let Scopes(scopes) = scopes.unwrap_or_else(|| Scopes(Scope::ALL.to_vec()));
@@ -180,8 +180,8 @@ async fn create(arguments: Create) -> Outcome {
     })
 }
 
-/// A request that a key with these scopes may send, as the rest of a line whose quote is open. Words in capitals are for
-/// the reader to replace.
+/// A request that a key with these scopes may send, as the end of a command whose quote is open. The reader replaces the
+/// words in capitals.
 fn request(scopes: &[Scope]) -> Option<&'static str> {
     let requests = [
         (Scope::UsersRead, "/v1/users'"),
@@ -214,13 +214,13 @@ async fn revoke(id: ApiKeyId, tenant: &str, database: &Database) -> Outcome {
     print_json(&ApiKey::from(key))
 }
 
-/// Why a key was not created or revoked, for the person who asked.
+/// Why a key was not created or revoked, as a message for the operator.
 fn told(refusal: ApiKeyRefusal, tenant: &str) -> String {
     match refusal {
         ApiKeyRefusal::Store(error) => error.to_string(),
         ApiKeyRefusal::Randomness => "the operating system provides no random numbers".into(),
         ApiKeyRefusal::NoKey(id) => {
-            format!("tenant {tenant} has no API key {id}; `aka key list --tenant {tenant}` shows all")
+            format!("tenant {tenant} has no API key {id}; `aka key list --tenant {tenant}` lists all keys")
         }
         _ => format!("--tenant {tenant}: the tenant no longer exists"),
     }

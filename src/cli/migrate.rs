@@ -44,7 +44,7 @@ struct Extent {
     /// How many migrations to undo, the newest first
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     steps: Option<u32>,
-    /// Undo all migrations: no table is left
+    /// Undo all migrations, which drops all tables
     #[arg(long)]
     all: bool,
 }
@@ -74,7 +74,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
 
 async fn down(extent: &Extent, yes: bool, database: &Database) -> Outcome {
     let url = database.url()?;
-    // Fails where there is no database, which is better than making one.
+    // Fails if the database does not exist, instead of creating one.
     store::pending_migrations(&url)
         .await
         .map_err(|error| unusable(&url, &error))?;

@@ -1,4 +1,4 @@
-//! The program at the command line, with one file per command.
+//! The command line, with one file per command.
 
 mod backup;
 mod demo;
@@ -30,12 +30,12 @@ use crate::{
     telemetry,
 };
 
-/// aka knows which external accounts belong to which user
+/// aka records which external accounts belong to which user
 #[derive(Parser)]
 #[command(
     name = "aka",
     version,
-    after_help = "Start with `aka demo`, which needs no setup. Each command explains its settings: `aka serve --help`."
+    after_help = "Start with `aka demo`, which needs no setup. Each command describes its settings, for example `aka serve --help`."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,35 +46,35 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a server on a temporary database with sample data, and print a `curl` line that links an account
+    /// Run a server with a temporary database and sample data, and print a `curl` command that links an account
     Demo(demo::Arguments),
     /// Run the server
     Serve(serve::Arguments),
-    /// Update the tables to this version, undo that, or show their status
+    /// Apply or undo migrations, or show their status
     Migrate(migrate::Arguments),
-    /// Back up a SQLite database, while servers use it
+    /// Back up a SQLite database, even while a server uses it
     Backup(backup::Arguments),
     /// Manage tenants
     Tenant(tenant::Arguments),
     /// Manage API keys
     Key(key::Arguments),
-    /// Test rules before a server has them, and disable policies that lock everybody out
+    /// Test rules without a server, and disable policies that lock everybody out
     Policy(policy::Arguments),
     /// Print the OpenAPI document
     Spec(spec::Arguments),
 }
 
-/// Why the program ends without having done what it was asked, for the person who asked.
+/// The result of a command. The error is a message for the operator.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// The stack of each worker in bytes. Cedar's parser recurses, and its deepest permitted text needs more than the usual
-/// 2 MiB in a debug build.
+/// The stack size of each worker in bytes. Cedar's parser is recursive, and in a debug build the most deeply nested rule that
+/// is permitted needs more than the default of 2 MiB.
 const STACK_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long threads that block may take to end, once everything is done.
+/// How long blocking threads may take to end after the command has finished.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { command, logging } = parse(std::env::args_os());
@@ -96,7 +96,7 @@ pub fn main() -> ExitCode {
                 Command::Spec(arguments) => spec::run(arguments),
             }
         });
-        // A thread that waits for a name server, say, must not keep the process alive.
+        // A blocked thread, for example one that waits for a name server, must not keep the process alive.
         runtime.shutdown_timeout(END_WITHIN);
         outcome
     });
@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Reads the command line; where a value is wrong that comes from the environment, the variable is named.
+/// Parses the command line. If an invalid value comes from the environment, the message names the variable.
 fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
     let mut command = Cli::command();
     let parsed = command
@@ -127,7 +127,7 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Cli {
     })
 }
 
-/// The variable of the environment that sets an argument, which is called as it is in messages.
+/// The environment variable that sets an argument, which is named as in clap's messages.
 fn variable_of(command: &clap::Command, argument: &str) -> Option<OsString> {
     let own = command
         .get_arguments()
@@ -137,7 +137,7 @@ fn variable_of(command: &clap::Command, argument: &str) -> Option<OsString> {
         .or_else(|| command.get_subcommands().find_map(|one| variable_of(one, argument)))
 }
 
-/// Prints the result of a command. A reader who has seen enough (`aka spec | head`) is not an error.
+/// Prints the result of a command. It is not an error if the reader stops reading (`aka spec | head`).
 fn print(text: &str) -> Outcome {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
@@ -151,7 +151,7 @@ fn print_json(result: &impl Serialize) -> Outcome {
     print(&serde_json::to_string_pretty(result)?)
 }
 
-/// Works with a store, and closes it.
+/// Opens a store, runs `work` with it, and closes it.
 async fn with_store<T>(database: &Database, work: impl AsyncFnOnce(&Store) -> Outcome<T>) -> Outcome<T> {
     let (url, root_key) = (&database.url()?, database.root_key()?);
     check_tables(url).await?;
@@ -164,10 +164,10 @@ async fn with_store<T>(database: &Database, work: impl AsyncFnOnce(&Store) -> Ou
     outcome
 }
 
-/// Rows that are read at a time.
+/// Rows read per query.
 const PAGE: u64 = 250;
 
-/// All rows of a list that comes in pages, each of which begins after the id at the end of the last.
+/// All rows of a list that is read in pages. Each page begins after the last id of the previous one.
 async fn all<T>(
     mut page: impl AsyncFnMut(Option<Uuid>, u64) -> Result<Vec<T>, StoreError>,
     id: impl Fn(&T) -> Uuid,
@@ -182,7 +182,7 @@ async fn all<T>(
     }
 }
 
-/// Refuses a database whose tables are not those of this version.
+/// Refuses a database with pending migrations.
 async fn check_tables(url: &DatabaseUrl) -> Outcome {
     let pending = store::pending_migrations(url)
         .await
@@ -197,7 +197,7 @@ async fn check_tables(url: &DatabaseUrl) -> Outcome {
     .into())
 }
 
-/// Which database it is, without its password, and what is wrong with it.
+/// An error message that names the database, without its password.
 fn unusable(url: &DatabaseUrl, error: &StoreError) -> Box<dyn std::error::Error> {
     format!("{url}: {error}").into()
 }

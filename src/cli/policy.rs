@@ -31,10 +31,10 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Decide the requests of a directory by its rules, and show which decisions are not the expected ones
+    /// Evaluate the requests in a directory against its rules, and show decisions that differ from the expected ones
     ///
-    /// The directory has rules in *.cedar (100-guardrails.cedar has the priority 100), the users and API keys that the
-    /// requests name in entities.json, and the requests with their expected decisions in requests.json; or it has such
+    /// The directory contains rules in *.cedar (100-guardrails.cedar has the priority 100), the users and API keys of the
+    /// requests in entities.json, and the requests with their expected decisions in requests.json; or it contains such
     /// directories.
     Test {
         /// The directory
@@ -48,18 +48,18 @@ enum Command {
         #[command(flatten)]
         database: Database,
     },
-    /// Take the rules of a policy out of force, and print the policy as JSON
+    /// Disable a policy, and print it as JSON
     ///
-    /// This works where the rules themselves keep every API key from changing them. Running servers follow within two
-    /// seconds.
+    /// This works even if the rules of the policy prevent every API key from changing it. Running servers apply the change
+    /// within two seconds.
     Disable(Switch),
-    /// Put the rules of a policy back in force, and print the policy as JSON
+    /// Enable a policy, and print it as JSON
     Enable(Switch),
 }
 
 #[derive(Args)]
 struct Switch {
-    /// The id of the policy, from `aka policy list`
+    /// The id of the policy as shown by `aka policy list`
     #[arg(value_name = "POLICY_ID")]
     id: PolicyId,
     /// The tenant of the policy: its id or its slug
@@ -106,12 +106,11 @@ fn test(directory: &Path) -> Outcome {
     if failed == 0 {
         Ok(())
     } else {
-        Err(format!("{failed} requests are not decided as expected").into())
+        Err(format!("{failed} requests were not decided as expected").into())
     }
 }
 
-/// A policy with the texts of its rules. They are shown as they are stored: where a rule cannot be parsed, this is how to
-/// find it.
+/// A policy with the texts of its rules. They are shown as they are stored, so that a rule that cannot be parsed can be found.
 #[derive(Serialize)]
 struct Policy {
     id: Uuid,
@@ -172,14 +171,15 @@ async fn set_enabled(switch: Switch, enabled: bool) -> Outcome {
             rules: None,
             reads_rules: true,
         };
-        // An operator has the last word: nobody can lock them out.
+        // No policy can lock out the operator.
         let change = Guarded {
             change,
             checked: Checked::forced(),
         };
         store.write(change).await.map_err(|refusal| match refusal {
             PolicyRefusal::NoPolicy(_) => {
-                format!("tenant {tenant} has no policy {id}; `aka policy list --tenant {tenant}` shows all").into()
+                format!("tenant {tenant} has no policy {id}; `aka policy list --tenant {tenant}` lists all policies")
+                    .into()
             }
             PolicyRefusal::Store(error) => error.into(),
             PolicyRefusal::RevisionMismatch

@@ -41,12 +41,12 @@ pub async fn run(arguments: Arguments) -> Outcome {
         .map_err(|error| unusable(url, &error))?
         .is_empty();
     let listening = server.listen(bound, serving.limits.clone(), serving.cross_origin())?;
-    // From here on, so that whoever reads the next line may ask it to stop.
+    // Before the next line is printed, so that whoever reads it can already stop the server.
     let asked_to_stop = server::asked_to_stop()?;
     super::print(&format!("listening on {}", listening.address()))?;
     if is_empty {
         tracing::warn!(
-            "{url} has no tenant yet, so that no request can be answered. Create one: \
+            "{url} has no tenant yet, so every request will be refused. Create one: \
              aka tenant create --name Example --slug example --master, then a key for it: \
              aka key create --tenant example --scopes all (both with the same --database-url)"
         );

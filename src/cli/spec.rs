@@ -7,14 +7,14 @@ use crate::resources;
 
 #[derive(Args, Clone, Copy)]
 pub struct Arguments {
-    /// In which form
+    /// The format of the document
     #[arg(long, default_value = "yaml")]
     format: Format,
 }
 
 #[derive(ValueEnum, Clone, Copy)]
 enum Format {
-    /// YAML: the file spec/openapi.yaml
+    /// YAML, as in spec/openapi.yaml
     Yaml,
     /// JSON
     Json,

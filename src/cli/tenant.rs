@@ -25,13 +25,13 @@ pub struct Arguments {
 enum Command {
     /// Create a tenant, and print it as JSON
     Create {
-        /// Its name, for people
+        /// The name of the tenant, to be read by people
         #[arg(long)]
         name: Name,
-        /// Its short name in commands: a-z, 0-9 and -
+        /// The short name of the tenant in commands: a-z, 0-9 and -
         #[arg(long)]
         slug: Slug,
-        /// Let its keys manage tenants. Only one tenant can do that
+        /// Let the keys of this tenant manage tenants. There can be only one such tenant
         #[arg(long)]
         master: bool,
         #[command(flatten)]
@@ -82,7 +82,7 @@ async fn create(name: Name, slug: Slug, is_master: bool, database: &Database) ->
     };
     let tenant = with_store(database, async |store| {
         store.write(change).await.map_err(|refusal| match refusal {
-            TenantRefusal::MasterTaken => "there is a master tenant already, and there can be only one".into(),
+            TenantRefusal::MasterTaken => "a master tenant already exists, and there can be only one".into(),
             TenantRefusal::SlugTaken => format!("--slug {slug}: another tenant has this slug").into(),
             TenantRefusal::RevisionMismatch | TenantRefusal::NoTenant(_) => "the tenant no longer exists".into(),
             TenantRefusal::Store(error) => error.into(),
@@ -99,6 +99,6 @@ pub(super) async fn find(store: &Store, tenant: &str) -> Result<TenantId, Box<dy
         Err(_) => tenants::find_by_slug(store, tenant).await?,
     };
     row.map(|row| TenantId(row.id)).ok_or_else(|| {
-        format!("--tenant {tenant}: there is no tenant with this id or slug; `aka tenant list` shows all").into()
+        format!("--tenant {tenant}: no tenant has this id or slug; `aka tenant list` lists all tenants").into()
     })
 }

@@ -350,7 +350,7 @@ impl Stopped {
             %action,
             most_expensive_rule = rule,
             limit = ?EXPENSIVE_TIME,
-            "the rules took too long to evaluate, so that the request is refused"
+            "the rules took too long to evaluate, so the request is refused"
         );
         Decision::undetermined(Verdict::Error)
     }
@@ -398,7 +398,7 @@ fn decide_level(level: &Slice, asked: &Asked, meter: &mut Meter) -> Result<Optio
         if let Some(AuthorizationError::PolicyEvaluationError(error)) = response.diagnostics().errors().next() {
             // Cedar skips a rule that it cannot evaluate, a forbid too. Here that is a no. Its own words about the error may
             // quote what the rule has looked at.
-            tracing::warn!(rule = %error.policy_id(), "a rule could not be evaluated, so that the request is refused");
+            tracing::warn!(rule = %error.policy_id(), "a rule could not be evaluated, so the request is refused");
             return Ok(Some(Decision::undetermined(Verdict::Error)));
         }
         let mut satisfied = response.diagnostics().reason().peekable();
@@ -436,6 +436,6 @@ fn decide_level(level: &Slice, asked: &Asked, meter: &mut Meter) -> Result<Optio
 }
 
 fn failed(action: Action, error: &dyn std::fmt::Display) -> Decision {
-    tracing::error!(%action, %error, "a decision could not be made, so that the request is refused");
+    tracing::error!(%action, %error, "no decision could be made, so the request is refused");
     Decision::undetermined(Verdict::Error)
 }

@@ -162,7 +162,7 @@ impl Listening {
         let stopping = Arc::clone(&app.stopping);
         let asked_to_stop = async move {
             asked_to_stop.await;
-            tracing::info!("asked to stop: finishing what has begun");
+            tracing::info!("stopping: finishing the requests in progress");
             stopping.store(true, Ordering::Relaxed);
         };
         connections::serve(
@@ -184,7 +184,7 @@ impl Listening {
         if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_ok() {
             tracing::info!("stopped");
         } else {
-            tracing::warn!("stopped without closing the database, which does not answer");
+            tracing::warn!("stopped without closing the database, which does not respond");
         }
     }
 }

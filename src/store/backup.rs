@@ -25,7 +25,7 @@ const BESIDE: [&str; 2] = ["-wal", "-journal"];
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A file with the name of the backup exists.
-    #[error("{} exists already; choose another name, or replace it with --force", .0.display())]
+    #[error("{} already exists; choose another name, or replace it with --force", .0.display())]
     Exists(PathBuf),
     /// The backup would replace the database, or one that is in use.
     #[error("{} is a database in use, or part of one; choose another name", .0.display())]
@@ -45,7 +45,7 @@ pub enum BackupError {
     #[error("the copy failed its check and was not kept, because the database itself is damaged: {0}")]
     Damaged(String),
     /// The file is a SQLite database, but not one of aka.
-    #[error("{} is not a database of aka: it has no tables of aka", .0.display())]
+    #[error("{} is not a database of aka: it does not have the tables of aka", .0.display())]
     NotOurs(PathBuf),
 }
 

@@ -144,7 +144,7 @@ impl Pool {
             current.opened = Instant::now();
             std::mem::replace(&mut current.db, fresh)
         };
-        tracing::warn!(purpose = ?self.purpose, "the database does not answer: its connections are replaced");
+        tracing::warn!(purpose = ?self.purpose, "the database does not respond: replacing its connections");
         tokio::spawn(async move {
             // Waits for statements under way. Those that never end keep only themselves.
             let _ = tokio::time::timeout(CLOSE_WITHIN, old.close()).await;

@@ -138,7 +138,7 @@ pub enum RootKeyError {
         reason: String,
     },
     /// The file holds something else.
-    #[error("the root key file {} has no root key in it: it {reason}", path.display())]
+    #[error("the root key file {} does not contain a root key: it {reason}", path.display())]
     Malformed {
         /// Which file.
         path: PathBuf,
@@ -147,7 +147,7 @@ pub enum RootKeyError {
     },
     /// The file cannot be made.
     #[error(
-        "cannot make the root key file {}: {reason}. Make the directory writable, or set {VARIABLE} or AKA_ROOT_KEY_FILE",
+        "cannot create the root key file {}: {reason}. Make the directory writable, or set {VARIABLE} or AKA_ROOT_KEY_FILE",
         path.display()
     )]
     Unwritable {
@@ -173,7 +173,7 @@ pub enum RootKeyError {
     )]
     Another(String),
     /// The operating system gives no randomness.
-    #[error("the operating system gives no randomness for a root key")]
+    #[error("the operating system provides no random bytes for a root key")]
     Randomness,
 }
 
@@ -208,7 +208,7 @@ impl RootKeySource {
             Self::Given(key) => Ok(Some(key.clone())),
             Self::Named(path) => read(path)?.map(Some).ok_or_else(|| RootKeyError::Unreadable {
                 path: path.clone(),
-                reason: "there is no such file. `(umask 077; openssl rand -base64 32 > FILE)` makes one".into(),
+                reason: "there is no such file. Create one with `(umask 077; openssl rand -base64 32 > FILE)`".into(),
             }),
             Self::Default(path) => read(path),
         }
@@ -233,7 +233,7 @@ impl RootKeySource {
         if write(path, &bytes).map_err(unwritable)? {
             tracing::info!(
                 path = %path.display(),
-                "made a new root key. Back this file up: without it the secrets in the database cannot be read"
+                "created a new root key. Back up this file: without it the secrets in the database cannot be read"
             );
             return Ok(RootKey::new(bytes));
         }
@@ -278,7 +278,7 @@ fn read(path: &Path) -> Result<Option<RootKey>, RootKeyError> {
     if fs::metadata(path).map_err(unreadable)?.permissions().mode() & OTHERS != 0 {
         tracing::warn!(
             path = %path.display(),
-            "other users of this machine may read the root key file; `chmod 600` ends that"
+            "other users of this machine can read the root key file; run `chmod 600` on it"
         );
     }
     let key = text.parse().map_err(|reason| RootKeyError::Malformed {

@@ -115,7 +115,7 @@ impl Writer {
         if let Some(task) = self.task.lock().await.take()
             && let Err(error) = task.await
         {
-            tracing::error!(%error, "the writer ended with a fault");
+            tracing::error!(%error, "the writer failed");
         }
     }
 }
@@ -181,7 +181,7 @@ impl Task {
         let changes = batch.len();
         let written = match self.attempt(batch, way).await {
             Err((batch, error)) if way == Way::Together && !matches!(error, StoreError::Unavailable(_)) => {
-                tracing::info!(%error, "a batch is written again, one change at a time");
+                tracing::info!(%error, "retrying a batch, one change at a time");
                 self.attempt(batch, Way::OneByOne).await
             }
             outcome => outcome,

@@ -1,5 +1,5 @@
-//! Lines of the log as JSON. The formatter that comes with `tracing-subscriber` reads back, for each line, what it has
-//! written of the span; with a line a request that was a quarter of what the server did. This one puts texts together.
+//! Log lines as JSON. For each line, the formatter of `tracing-subscriber` parses the span fields that it formatted before; with
+//! one line per request, that took a quarter of the server's time. This formatter only concatenates strings.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use tracing_subscriber::{
 
 use crate::types::clock;
 
-/// Fields as the members of an object, each with a comma before it.
+/// Formats fields as members of an object, each preceded by a comma.
 pub struct Members;
 
 impl<'w> FormatFields<'w> for Members {
@@ -32,7 +32,7 @@ impl<'w> FormatFields<'w> for Members {
     fn add_fields(&self, current: &'w mut FormattedFields<Self>, fields: &tracing::span::Record<'_>) -> fmt::Result {
         let mut added = String::new();
         self.format_fields(Writer::new(&mut added), fields)?;
-        // What a span is told a second time would stand there twice: the first counts.
+        // A field that is recorded twice would appear twice: the first value is kept.
         let name = added.split(':').next().unwrap_or_default();
         if !current.fields.contains(name) {
             current.fields.push_str(&added);
@@ -41,7 +41,7 @@ impl<'w> FormatFields<'w> for Members {
     }
 }
 
-/// Lines, each an object: time, level, message and fields of the event, where it is in the program, and its spans.
+/// Formats each event as an object: time, level, message and fields, the module it comes from, and its spans.
 pub struct Lines;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Members> for Lines {

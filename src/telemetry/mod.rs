@@ -1,7 +1,7 @@
-//! Logs: what is written, and in which form. No secret is ever given to a log, so that none has to be taken out.
+//! Logs and their format. No secret is ever passed to the log, so none has to be removed.
 //!
-//! A line is made on the request's thread and written by another one, many at a time: a request does not wait for
-//! whoever reads the log, and where nobody does, lines are dropped rather than requests held up.
+//! A line is formatted on the thread of the request and written by another thread, many at a time. A request never waits for the
+//! reader of the log: if nobody reads it, lines are dropped.
 
 mod json;
 
@@ -12,12 +12,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Logging};
 
-/// Lines that may wait to be written.
+/// The maximum number of lines waiting to be written.
 const LINES: usize = 16 * 1024;
-/// Bytes that are written at once.
+/// The size of the write buffer in bytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// Begins to log. To be called once, before anything else. What waits is written when the guard goes.
+/// Starts logging. Call this once, before anything else. Waiting lines are written when the guard is dropped.
 pub fn begin(logging: &Logging) -> WorkerGuard {
     let text = match logging.log_format {
         LogFormat::Text => true,
@@ -35,11 +35,11 @@ pub fn begin(logging: &Logging) -> WorkerGuard {
     } else {
         lines.fmt_fields(json::Members).event_format(json::Lines).init();
     }
-    // A panic is a fault of the program: it is logged like any other, and not as loose lines between those of the log.
+    // A panic is logged like any other error, and not as unstructured text between the lines of the log.
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("a panic without a message");
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(panic = message, place, "a panic");
+        tracing::error!(panic = message, place, "panicked");
     }));
     guard
 }

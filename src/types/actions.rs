@@ -6,7 +6,7 @@ use super::scopes::Scope;
 
 macro_rules! actions {
     ($($name:ident = $text:literal in $scope:ident;)*) => {
-        /// An operation that is decided upon.
+        /// An operation that policy decides.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Action {
             $(#[doc = concat!("The operation `", $text, "`.")] $name,)*

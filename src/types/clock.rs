@@ -1,9 +1,9 @@
-//! The one door through which time, ids and randomness come in.
+//! The only source of time, ids and randomness.
 //!
-//! Several servers that share a database must agree on the time: it decides in which order rows are listed, and when a key
-//! expires. So a server on PostgreSQL takes its time from the database and only counts on from there
-//! ([`follow_database`]); its own clock may be wrong. A server on SQLite is alone with its database, and its own clock is
-//! the only one; there the time merely never falls behind what has been stored ([`not_before`]).
+//! Servers that share a database must agree on the time, because it determines the order of rows and when a key expires.
+//! Therefore a server on PostgreSQL reads the time from the database and counts on from there ([`follow_database`]); its own
+//! clock may be wrong. On SQLite there is only one server and one clock, and the time only never falls behind what has been
+//! stored ([`not_before`]).
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use uuid::{ContextV7, Uuid};
 const RFC3339: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
-/// The first and the last time that RFC 3339 can write, with its years of four digits.
+/// The first and the last time that RFC 3339 can express, with its years of four digits.
 const FIRST: Timestamp = Timestamp(-62_167_219_200_000_000);
 const LAST: Timestamp = Timestamp(253_402_300_799_999_999);
 
@@ -30,19 +30,19 @@ const LAST: Timestamp = Timestamp(253_402_300_799_999_999);
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// This time and `seconds` more (or less, when negative). Stays at the end of time instead of passing it.
+    /// This time plus `seconds`, which may be negative. Saturates instead of overflowing.
     #[must_use]
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }
 
-    /// Whole seconds since the Unix epoch: the unit of the times in a JWT (RFC 7519 §2, `NumericDate`).
+    /// Whole seconds since the Unix epoch, the unit of times in a JWT (RFC 7519 §2, `NumericDate`).
     #[must_use]
     pub const fn unix_seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Reads RFC 3339 with any offset and precision. None also where the time, in UTC, has no year of four digits.
+    /// Parses RFC 3339 with any offset and precision. `None` if it is invalid, or if its year in UTC does not have four digits.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let time = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
@@ -53,27 +53,27 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A time that cannot be written is shown as the nearest that can: an error here would be a panic elsewhere.
+        // A time that RFC 3339 cannot express is shown as the nearest one that it can: an error here would be a panic elsewhere.
         let micros = (*self).clamp(FIRST, LAST).0;
         let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).map_err(|_| fmt::Error)?;
         f.write_str(&time.format(&RFC3339).map_err(|_| fmt::Error)?)
     }
 }
 
-/// The latest time that was given out, in microseconds.
+/// The latest time that was returned, in microseconds.
 static LATEST: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// Where the time comes from.
 #[derive(Clone, Copy)]
 enum TimeSource {
-    /// From the system's clock, so many microseconds ahead of it.
+    /// From the system clock, plus `ahead` microseconds.
     System { ahead: i64 },
-    /// From the database: it was that time when it was read.
+    /// From the database: its time was `time` at the instant `read`.
     Database { read: Instant, time: Timestamp },
 }
 
 static SOURCE: RwLock<TimeSource> = RwLock::new(TimeSource::System { ahead: 0 });
-/// Counts the ids of one millisecond, so that later ones are greater.
+/// The counter in ids of the same millisecond, so that later ids are greater.
 static IDS: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
 impl TimeSource {
@@ -88,7 +88,7 @@ impl TimeSource {
     }
 }
 
-/// Now: the time of everything that is stored, and of everything that expires.
+/// The current time, used for everything that is stored or expires.
 #[must_use]
 pub fn now() -> Timestamp {
     let now = source().now();
@@ -108,7 +108,7 @@ pub fn is_of_database() -> bool {
     matches!(source(), TimeSource::Database { .. })
 }
 
-/// Now, by the system's own clock.
+/// The current time of the system clock.
 #[must_use]
 pub fn system() -> Timestamp {
     let since_epoch = SystemTime::now()
@@ -117,12 +117,12 @@ pub fn system() -> Timestamp {
     Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Counts on from the time of the database from now on, as it was at this moment.
+/// From now on, counts on from the time of the database, which was `time` at the instant `read`.
 pub fn follow_database(read: Instant, time: Timestamp) {
     set(TimeSource::Database { read, time });
 }
 
-/// Goes ahead of the system's clock from now on, where that is behind this time.
+/// If the clock is behind `time`, moves it ahead of the system clock from now on.
 pub fn not_before(time: Timestamp) {
     let behind = time.0.saturating_sub(now().0);
     if let TimeSource::System { ahead } = source()
@@ -139,8 +139,8 @@ fn source() -> TimeSource {
 }
 
 fn set(source: TimeSource) {
-    /// Ids never go back. When the time itself goes back further than by a correction of what was measured, those that
-    /// were made before must not hold back all that follow.
+    /// Ids never decrease. If the time goes back by more than a small correction, the ids generated before must not
+    /// determine those that follow.
     const CORRECTION_MICROS: i64 = 1_000_000;
     let mut current = SOURCE.write().unwrap_or_else(PoisonError::into_inner);
     let back = current.now().0.saturating_sub(source.now().0);
@@ -151,7 +151,7 @@ fn set(source: TimeSource) {
     }
 }
 
-/// A new UUIDv7 (RFC 9562 §5.7): later ids of this process are greater.
+/// A new UUIDv7 (RFC 9562 §5.7). Later ids of this process are greater.
 #[must_use]
 pub fn new_id() -> Uuid {
     let now = now().0.max(0).unsigned_abs();
@@ -159,7 +159,7 @@ pub fn new_id() -> Uuid {
     Uuid::new_v7(uuid::Timestamp::from_unix(&IDS, now / 1_000_000, nanos))
 }
 
-/// The time at which a UUIDv7 was made, to the millisecond.
+/// The time at which a UUIDv7 was generated, in milliseconds.
 #[must_use]
 pub fn made_at(id: Uuid) -> Option<Timestamp> {
     let (seconds, nanos) = id.get_timestamp()?.to_unix();
@@ -167,11 +167,11 @@ pub fn made_at(id: Uuid) -> Option<Timestamp> {
     Some(Timestamp(micros.saturating_add(i64::from(nanos / 1_000))))
 }
 
-/// Bytes for a secret, from the operating system.
+/// Random bytes for a secret, from the operating system.
 ///
 /// # Errors
 ///
-/// Where the operating system has no randomness to give.
+/// If the operating system provides no randomness.
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)?;

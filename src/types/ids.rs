@@ -1,7 +1,7 @@
 //! Ids as types, so that a swapped argument does not compile.
 //!
-//! On the wire an id is a UUID in its canonical form (RFC 9562 §4), in either case; other spellings (`urn:uuid:`,
-//! braces, no hyphens) are refused, as the document says.
+//! In the API an id is a UUID in its canonical form (RFC 9562 §4), in upper or lower case. Other forms (`urn:uuid:`, braces, no
+//! hyphens) are refused, as documented.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Reads the canonical form.
+/// Parses the canonical form.
 fn parse(text: &str) -> Result<Uuid, String> {
     if text.len() == uuid::fmt::Hyphenated::LENGTH
         && let Ok(id) = Uuid::try_parse(text)
@@ -122,7 +122,7 @@ ids! {
     TenantId;
     /// The id of a user.
     UserId;
-    /// The id of an identity: of one account at a provider, not the account's own id there (that is its external id).
+    /// The id of an identity, which is an account at a provider. The account's own id at the provider is its external id.
     IdentityId;
     /// The id of an identity provider.
     IdentityProviderId;
@@ -132,6 +132,6 @@ ids! {
     PolicyId;
     /// The id of a rule of a policy.
     PolicyRuleId;
-    /// The id of a decision that is kept.
+    /// The id of a decision in the decision log.
     DecisionId;
 }

@@ -1,5 +1,4 @@
-//! The words that everybody speaks: ids, checked texts, scopes, actions, time. Nothing here knows anything else of this
-//! program.
+//! Types that all other modules use: ids, checked texts, scopes, actions, time. They depend on nothing else in this crate.
 
 pub mod actions;
 pub mod clock;

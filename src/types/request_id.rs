@@ -1,4 +1,4 @@
-//! The id of a request: in the answer's `X-Request-ID`, in the log, and in the decision log.
+//! The id of a request, which appears in the response header `X-Request-ID`, in the log, and in the decision log.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::clock;
 
-/// The header of the id.
+/// The header that contains the id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of a request.
@@ -14,7 +14,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct RequestId(String);
 
 impl RequestId {
-    /// The greatest length in bytes.
+    /// The maximum length in bytes.
     pub const MAX: usize = 64;
 
     /// A new id.
@@ -23,8 +23,8 @@ impl RequestId {
         Self(clock::new_id().to_string())
     }
 
-    /// The id that a request brings, so that it can be followed from one program into another; a new one if it brings
-    /// none, or none that is valid.
+    /// The id in the headers of a request, so that the request can be followed across programs; a new id if there is none or it
+    /// is not valid.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| Self::is_valid(id.as_bytes()));
@@ -32,7 +32,7 @@ impl RequestId {
         given.map_or_else(Self::new, |id| Self(id.to_owned()))
     }
 
-    /// Whether this can be an id: what needs no escaping in a log, a header or an address, and is not too long.
+    /// Whether this can be an id: it is not too long, and needs no escaping in a log, a header or a URL.
     #[must_use]
     pub fn is_valid(id: &[u8]) -> bool {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);

@@ -1,4 +1,4 @@
-//! What a credential may do at most: the groups of operations.
+//! Scopes: groups of operations that limit what a credential may do.
 
 use std::{fmt, str::FromStr};
 
@@ -22,7 +22,7 @@ macro_rules! scopes {
             /// Every scope.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The scope as it is written.
+            /// The name of the scope.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text),* }
@@ -73,14 +73,14 @@ scopes! {
 }
 
 impl Scope {
-    /// Whether its operations change something.
+    /// Whether its operations change data.
     #[must_use]
     pub fn changes(self) -> bool {
         self.as_str().ends_with(":write")
     }
 
-    /// Whether whoever has it can get further rights with it, for themselves or for others. Such a scope is given only
-    /// where it is named.
+    /// Whether this scope can be used to gain further rights, for oneself or for others. Such a scope is granted only if it is
+    /// named.
     #[must_use]
     pub const fn gives_rights(self) -> bool {
         matches!(

@@ -1,12 +1,11 @@
-//! Text that has been checked: a value of one of these types keeps the rules that its schema states.
+//! Checked text: a value of one of these types satisfies the rules in its schema.
 //!
-//! All of them share these rules, because each broken one has hurt somebody: no control characters (a NUL ends a
-//! PostgreSQL query, a line break forges a log line, an embedded direction makes the text around it read differently),
-//! nothing blank, and no white space at the ends (two accounts that look the same).
+//! All types share these rules, each of which prevents a known problem: no control characters (PostgreSQL refuses NUL, a line
+//! break forges a log line, and characters that change the direction make the surrounding text read differently), not blank, and
+//! no leading or trailing white space (two accounts would look the same).
 //!
-//! What identifies somebody, or gives rights, has no invisible characters at all: two texts that look the same must not be
-//! two accounts. Names that are only shown may have some of them, because the scripts of several languages and emoji need
-//! them.
+//! Text that identifies somebody or grants rights contains no invisible characters at all, so that two different accounts
+//! cannot look the same. Names that are only displayed may contain some of them, because several scripts and emoji need them.
 
 use std::{borrow::Cow, fmt};
 
@@ -22,14 +21,14 @@ use poem_openapi::{
 use serde::{Deserialize, Serialize, de};
 use serde_json::Value;
 
-/// The shared rules as a regular expression (ECMA 262) for the document. [`check`] is what enforces them.
+/// The shared rules as a regular expression (ECMA 262) for the document. [`check`] enforces them.
 const PATTERN: &str = concat!(
     r"^[^\u0000-\u0020\u007F-\u00A0\u1680\u2000-\u200A\u2028-\u202F\u205F\u2066-\u2069\u3000\uFEFF]",
     r"([^\u0000-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*",
     r"[^\u0000-\u0020\u007F-\u00A0\u1680\u2000-\u200A\u2028-\u202F\u205F\u2066-\u2069\u3000\uFEFF])?$"
 );
 
-/// The same without invisible characters, as far as they are in the Basic Multilingual Plane. [`visible`] enforces the rest.
+/// The same, excluding the invisible characters of the Basic Multilingual Plane. [`visible`] also enforces the others.
 const VISIBLE_PATTERN: &str = concat!(
     r"^[^\u0000-\u0020\u007F-\u00A0\u00AD\u034F\u061C\u115F\u1160\u1680\u17B4\u17B5\u180B-\u180F\u2000-\u200F\u2028-\u202F",
     r"\u205F-\u206F\u3000\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFF8]",
@@ -69,14 +68,13 @@ fn check(text: &str, max: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Embeddings, overrides and isolates: they change how the text around them reads (Unicode Standard Annex 9, §2). Marks such
-/// as U+200F, which names in Arabic and Hebrew have, do not.
+/// Embeddings, overrides and isolates, which change how the surrounding text reads (Unicode Standard Annex 9, §2). Marks such
+/// as U+200F, which occur in Arabic and Hebrew names, do not.
 fn changes_direction(character: char) -> bool {
     matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Checks that a text has no characters that cannot be seen: default-ignorable ones, such as U+200B, and all that control
-/// direction.
+/// Checks that a text has no invisible characters: default-ignorable ones, such as U+200B, and those that control direction.
 fn visible(text: &str) -> Result<(), String> {
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let directional = CodePointSetData::new::<BidiControl>();
@@ -112,10 +110,7 @@ fn check_slug(text: &str) -> Result<(), String> {
     Err("must consist of a-z, 0-9 and -, and begin and end with a letter or digit".into())
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "it stands where other texts have a check that can fail"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "the checks of other texts can fail")]
 fn anything(_: &str) -> Result<(), String> {
     Ok(())
 }
@@ -128,14 +123,14 @@ macro_rules! texts {
         pub struct $name(String);
 
         impl $name {
-            /// The greatest length in characters.
+            /// The maximum length in characters.
             pub const MAX: usize = $max;
 
             /// Checks a text.
             ///
             /// # Errors
             ///
-            /// What is wrong with it, as the end of a sentence that begins with the name of the field.
+            /// What is wrong with it. The message continues a sentence that begins with the name of the field.
             pub fn new(text: impl Into<String>) -> Result<Self, String> {
                 let text = text.into();
                 check(&text, Self::MAX)?;
@@ -219,25 +214,25 @@ macro_rules! texts {
 }
 
 texts! {
-    /// What a thing is called: a user, a provider, a key, a policy.
+    /// The name of a user, a provider, a key or a policy.
     Name { max: 256, check: anything, pattern: Some(PATTERN), format: None }
-    /// The id of an account at its provider. Opaque: neither case nor form is changed, but it has no invisible characters. 256 is the limit of a SAML
-    /// persistent name identifier (SAML 2.0 Core §8.3.7), the longest of the field's common ids.
+    /// The id of an account at its provider. Opaque: it is stored exactly as given, but invisible characters are refused. 256 is
+    /// the limit of a SAML persistent name identifier (SAML 2.0 Core §8.3.7), the longest of the common kinds of ids.
     ExternalId { max: 256, check: visible, pattern: Some(VISIBLE_PATTERN), format: None }
     /// A name or handle of an account at its provider.
     ExternalName { max: 256, check: anything, pattern: Some(PATTERN), format: None }
     /// An e-mail address without a display name. 254 is the limit of a path in SMTP (RFC 5321 §4.5.3.1.3).
     Email { max: 254, check: check_email, pattern: None, format: Some("email") }
-    /// The short name of a tenant in commands and addresses.
+    /// The short name of a tenant in commands and URLs.
     Slug { max: 63, check: check_slug, pattern: Some("^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"), format: None }
     /// The name of a role that a user has.
     RoleName { max: 64, check: visible, pattern: Some(VISIBLE_PATTERN), format: None }
-    /// A sentence or a few for a reader.
+    /// A description in a few sentences.
     Description { max: 2000, check: anything, pattern: Some(PATTERN), format: None }
 }
 
 impl Email {
-    /// The domain in the form in which domains are compared: in lower case and in ASCII.
+    /// The domain in lower case and in ASCII, for comparisons.
     #[must_use]
     pub fn domain(&self) -> String {
         let key = self.key();
@@ -245,15 +240,15 @@ impl Email {
             .map_or_else(String::new, |(_, domain)| domain.to_owned())
     }
 
-    /// The form in which addresses are compared: [`email_key`].
+    /// The form for comparisons: [`email_key`].
     #[must_use]
     pub fn key(&self) -> String {
         email_key(&self.0)
     }
 }
 
-/// The form in which addresses are compared: in lower case, and the domain in ASCII (IDNA, RFC 5891), because addresses that
-/// differ only in these reach one person. What is stored and shown is the address as it was given.
+/// The form of an address for comparisons: in lower case, and the domain in ASCII (IDNA, RFC 5891), because addresses that
+/// differ only in these reach the same person. The address is stored and shown as it was given.
 #[must_use]
 pub fn email_key(address: &str) -> String {
     let lower = address.to_lowercase();

@@ -46,7 +46,7 @@ async fn with_tables(store: Store) -> EmptyDatabase {
 }
 
 #[test]
-fn only_the_owner_may_read_what_a_first_start_makes() {
+fn only_the_owner_can_read_the_files_that_a_first_start_creates() {
     let directory = Directory::new();
     let database = directory.path().join("aka.db");
     let url = format!("sqlite://{}", database.display());
@@ -59,7 +59,7 @@ fn only_the_owner_may_read_what_a_first_start_makes() {
     let key = beside(&database, ".key");
     assert_eq!(made.status, 0, "{}", made.stderr);
     assert!(
-        made.stderr.contains("made a new root key") && made.stderr.contains(&*key.to_string_lossy()),
+        made.stderr.contains("created a new root key") && made.stderr.contains(&*key.to_string_lossy()),
         "{}",
         made.stderr
     );
@@ -76,11 +76,15 @@ fn only_the_owner_may_read_what_a_first_start_makes() {
     }
     let (_, status) = server.stop();
     assert_eq!(status, 0);
-    assert!(!fs::read_to_string(log).expect("a log").contains("made a new root key"));
+    assert!(
+        !fs::read_to_string(log)
+            .expect("a log")
+            .contains("created a new root key")
+    );
 }
 
 #[test]
-fn the_key_is_taken_from_the_environment_or_a_file_in_either_form() {
+fn the_key_is_read_from_the_environment_or_a_file_in_either_form() {
     run(async {
         let directory = Directory::new();
         let file = directory.path().join("root.key");
@@ -106,7 +110,7 @@ fn the_key_is_taken_from_the_environment_or_a_file_in_either_form() {
 }
 
 #[test]
-fn a_key_that_is_none_is_refused_without_being_shown() {
+fn an_invalid_key_is_refused_without_being_shown() {
     run(async {
         let database = with_tables(Store::Sqlite).await;
         let directory = Directory::new();
@@ -136,7 +140,7 @@ fn a_key_that_is_none_is_refused_without_being_shown() {
 }
 
 #[test]
-fn a_database_whose_key_is_lost_is_not_given_another() {
+fn a_lost_key_is_not_replaced_by_a_new_one() {
     let directory = Directory::new();
     let database = directory.path().join("aka.db");
     let url = format!("sqlite://{}", database.display());
@@ -176,7 +180,7 @@ fn servers_that_start_together_for_the_first_time_share_one_key() {
             assert_eq!(node.stop().1, 0);
         }
         let log: String = logs.iter().map(|log| fs::read_to_string(log).expect("a log")).collect();
-        assert_eq!(log.matches("made a new root key").count(), 1, "{log}");
+        assert_eq!(log.matches("created a new root key").count(), 1, "{log}");
         assert_eq!(mode(&directory.path().join("aka/root.key")), 0o600);
     });
 }

@@ -140,7 +140,7 @@ pub async fn serve(
     if ended.await.is_err() {
         tracing::warn!(
             connections = open.len(),
-            "requests were cut off that did not finish in time"
+            "requests that did not finish in time were aborted"
         );
     }
 }

@@ -72,7 +72,7 @@ pub fn bytes_of(error: Error) -> Vec<u8> {
     let (id, status, code) = (RequestId::new(), error.status(), error.code());
     // Of connections without a place the log tells together.
     if *code != codes::TOO_MANY_CONNECTIONS {
-        tracing::info!(%id, status = status.as_u16(), %code, "refused before it was a request");
+        tracing::info!(%id, status = status.as_u16(), %code, "refused a request that could not be read");
     }
     let retry_after = if status == StatusCode::SERVICE_UNAVAILABLE {
         "retry-after: 1\r\n"

@@ -104,7 +104,7 @@ impl Socket {
             .deadline
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + WRITE_TIMEOUT)));
         ready!(deadline.as_mut().poll(context));
-        tracing::debug!("a connection is closed: its client does not read");
+        tracing::debug!("closing a connection whose client does not read");
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 

@@ -22,9 +22,9 @@ on_both_stores![
     previews_do_not_slow_down_others,
     a_change_of_a_large_policy_writes_what_changed,
     changes_of_a_large_policy_do_not_slow_down_others,
-    a_change_of_nothing_writes_nothing,
-    a_tenant_whose_rules_are_beyond_the_limits_is_closed_at_once,
-    a_large_tenant_is_read_once_for_each_version,
+    a_change_without_effect_writes_nothing,
+    a_tenant_with_rules_over_the_limits_is_refused_immediately,
+    the_rules_of_a_large_tenant_are_loaded_once_per_version,
 ];
 
 /// Clients of an attacker.
@@ -346,7 +346,7 @@ async fn changes_of_a_large_policy_do_not_slow_down_others(aka: Aka) {
     println!("the attacker was answered {}", attack.answers());
 }
 
-async fn a_change_of_nothing_writes_nothing(aka: Aka) {
+async fn a_change_without_effect_writes_nothing(aka: Aka) {
     let acme = aka.tenant().await;
     let rules = many_rules(3);
     let made = make_policy(&acme, &rules).await.expect(201);
@@ -389,7 +389,7 @@ async fn a_change_of_nothing_writes_nothing(aka: Aka) {
     assert_eq!(acme.get(&policy).await.expect(200).json, made.json);
 }
 
-async fn a_tenant_whose_rules_are_beyond_the_limits_is_closed_at_once(aka: Aka) {
+async fn a_tenant_with_rules_over_the_limits_is_refused_immediately(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     make_policy(&acme, &many_rules(3)).await.expect(201);
     let database = rows::connect(aka.database_url()).await;
@@ -414,11 +414,11 @@ async fn a_tenant_whose_rules_are_beyond_the_limits_is_closed_at_once(aka: Aka) 
     let log = aka.log();
     let lines = log
         .lines()
-        .filter(|line| line.contains("beyond the limits") && line.contains(&tenant));
+        .filter(|line| line.contains("exceed the limits") && line.contains(&tenant));
     assert_eq!(lines.count(), 1, "it is found out once for each version");
 }
 
-async fn a_large_tenant_is_read_once_for_each_version(aka: Aka) {
+async fn the_rules_of_a_large_tenant_are_loaded_once_per_version(aka: Aka) {
     let acme = aka.tenant().await;
     make_policy(&acme, &many_rules(500)).await.expect(201);
     let database = rows::connect(aka.database_url()).await;
@@ -448,7 +448,7 @@ async fn a_large_tenant_is_read_once_for_each_version(aka: Aka) {
     requests.join_all().await;
 
     let log = aka.log();
-    let of_tenant = |line: &&str| line.contains("were read into memory") && line.contains(&acme.tenant().to_string());
+    let of_tenant = |line: &&str| line.contains("were loaded") && line.contains(&acme.tenant().to_string());
     let read: Vec<&str> = log.lines().filter(of_tenant).collect();
     let of_version = read
         .iter()
@@ -457,7 +457,7 @@ async fn a_large_tenant_is_read_once_for_each_version(aka: Aka) {
 }
 
 #[test]
-fn a_policy_that_another_node_has_disabled_this_moment_can_be_previewed() {
+fn a_policy_just_disabled_by_another_node_can_be_previewed() {
     run(async {
         let one = Aka::alone(Store::Postgres).await;
         let other = one.second_node().await;
