@@ -8,25 +8,25 @@ use crate::harness::{
 };
 
 on_both_stores![
-    a_key_is_rotated_without_a_body_too,
+    a_key_can_be_rotated_without_a_body,
     a_new_key_works_and_is_shown_once,
-    a_key_is_stored_as_a_hash_only,
+    only_the_hash_of_a_key_is_stored,
     a_key_can_be_bound_to_a_provider,
     a_key_cannot_be_bound_to_an_unknown_provider,
-    a_scope_opens_its_own_operations,
+    a_scope_permits_its_own_operations,
     without_its_scope_an_operation_is_refused,
-    a_key_cannot_be_given_scopes_that_its_maker_lacks,
+    a_key_cannot_be_given_scopes_that_its_creator_lacks,
     a_key_cannot_be_rotated_by_one_that_lacks_its_scopes,
     an_expired_key_is_refused,
-    a_key_can_end_as_late_as_a_time_can_be_written,
-    a_revoked_key_is_refused_at_once,
+    a_key_can_expire_at_the_latest_possible_time,
+    a_revoked_key_is_refused_immediately,
     revoking_can_be_repeated,
     an_unknown_key_cannot_be_revoked_or_rotated,
-    rotation_lets_both_keys_work_for_a_while,
-    rotation_without_overlap_ends_the_old_key_at_once,
+    both_keys_work_for_a_while_after_a_rotation,
+    rotation_without_overlap_ends_the_old_key_immediately,
     a_revoked_key_cannot_be_rotated,
-    a_key_is_rotated_once,
-    the_last_use_of_a_key_is_noted_before_long,
+    a_key_can_be_rotated_only_once,
+    the_last_use_of_a_key_is_recorded_soon,
 ];
 
 /// `last_used_at` is not written by the request that uses the key, but soon after.
@@ -65,7 +65,7 @@ async fn a_new_key_works_and_is_shown_once(aka: Aka) {
     assert!(!listed.text().contains(raw_key), "{listed}");
 }
 
-async fn a_key_is_stored_as_a_hash_only(aka: Aka) {
+async fn only_the_hash_of_a_key_is_stored(aka: Aka) {
     let acme = aka.tenant().await;
     let created = acme
         .post("/v1/api-keys")
@@ -114,7 +114,7 @@ async fn a_key_cannot_be_bound_to_an_unknown_provider(aka: Aka) {
         .refused_as_unknown("identity_provider");
 }
 
-async fn a_scope_opens_its_own_operations(aka: Aka) {
+async fn a_scope_permits_its_own_operations(aka: Aka) {
     for caller in [aka.tenant().await, aka.master()] {
         for scope in SCOPES {
             // Whoever makes a key must have the scopes that it is to have, which are those of the sample.
@@ -155,7 +155,7 @@ async fn without_its_scope_an_operation_is_refused(aka: Aka) {
     }
 }
 
-async fn a_key_cannot_be_given_scopes_that_its_maker_lacks(aka: Aka) {
+async fn a_key_cannot_be_given_scopes_that_its_creator_lacks(aka: Aka) {
     let acme = aka.tenant().await;
     let maker = acme.limited_to(&["api-keys:write", "users:read"]).await;
     let key = |scopes: &[&str]| json!({ "name": "bot", "scopes": scopes });
@@ -198,7 +198,7 @@ async fn an_expired_key_is_refused(aka: Aka) {
     assert_eq!(refusal["details"]["reason"], "expired_key");
 }
 
-async fn a_key_can_end_as_late_as_a_time_can_be_written(aka: Aka) {
+async fn a_key_can_expire_at_the_latest_possible_time(aka: Aka) {
     let acme = aka.tenant().await;
     let ending = |time: &str| json!({ "name": "late", "scopes": ["users:read"], "expires_at": time });
 
@@ -228,7 +228,7 @@ async fn a_key_can_end_as_late_as_a_time_can_be_written(aka: Aka) {
     acme.user().await;
 }
 
-async fn a_revoked_key_is_refused_at_once(aka: Aka) {
+async fn a_revoked_key_is_refused_immediately(aka: Aka) {
     let acme = aka.tenant().await;
     let bot = acme.limited_to(&["users:read"]).await;
     bot.get("/v1/users").await.expect(200);
@@ -264,7 +264,7 @@ async fn an_unknown_key_cannot_be_revoked_or_rotated(aka: Aka) {
         .refused_as_unknown("api_key");
 }
 
-async fn rotation_lets_both_keys_work_for_a_while(aka: Aka) {
+async fn both_keys_work_for_a_while_after_a_rotation(aka: Aka) {
     let acme = aka.tenant().await;
     let provider = acme.provider("custom_scim").await;
     let key = json!({ "name": "SCIM", "scopes": ["users:read"], "identity_provider_id": provider });
@@ -291,7 +291,7 @@ async fn rotation_lets_both_keys_work_for_a_while(aka: Aka) {
     new.get("/v1/users").await.expect(200);
 }
 
-async fn rotation_without_overlap_ends_the_old_key_at_once(aka: Aka) {
+async fn rotation_without_overlap_ends_the_old_key_immediately(aka: Aka) {
     let acme = aka.tenant().await;
     let old = acme.limited_to(&["users:read"]).await;
     old.get("/v1/users").await.expect(200);
@@ -313,7 +313,7 @@ async fn a_revoked_key_cannot_be_rotated(aka: Aka) {
     rotate.await.refused(409, "api_key_ended");
 }
 
-async fn a_key_is_rotated_once(aka: Aka) {
+async fn a_key_can_be_rotated_only_once(aka: Aka) {
     let acme = aka.tenant().await;
     let first = acme.limited_to(&["users:read"]).await.key_id();
     let rotate = |key: Uuid| {
@@ -333,7 +333,7 @@ async fn a_key_is_rotated_once(aka: Aka) {
     rotate(second.id()).await.expect(201);
 }
 
-async fn the_last_use_of_a_key_is_noted_before_long(aka: Aka) {
+async fn the_last_use_of_a_key_is_recorded_soon(aka: Aka) {
     let acme = aka.tenant().await;
     let bot = acme.limited_to(&["users:read"]).await;
     assert!(
@@ -370,7 +370,7 @@ fn time_in(seconds: u64) -> String {
         .expect("a time of this century")
 }
 
-async fn a_key_is_rotated_without_a_body_too(aka: Aka) {
+async fn a_key_can_be_rotated_without_a_body(aka: Aka) {
     let acme = aka.tenant().await;
     let bot = acme.limited_to(&["users:read"]).await;
 

@@ -168,7 +168,7 @@ fn a_dump_of_postgres_under_load_has_every_link_that_was_acknowledged_before() {
 }
 
 #[test]
-fn a_backup_of_postgres_is_refused_with_the_name_of_its_own_tool() {
+fn backing_up_postgres_is_refused_and_its_own_tool_suggested() {
     run(async {
         let database = Store::Postgres.empty_database().await;
 
@@ -201,7 +201,7 @@ impl Place {
 }
 
 #[test]
-fn a_backup_replaces_a_file_only_when_it_is_told_to() {
+fn a_backup_replaces_an_existing_file_only_with_force() {
     let place = Place::new();
     let target = place.at("backup.db");
     fs::write(&target, "of yesterday").expect("a file");
@@ -238,7 +238,7 @@ fn a_backup_does_not_replace_a_database_in_use() {
 }
 
 #[test]
-fn what_is_no_database_of_aka_is_not_backed_up() {
+fn only_a_database_of_aka_is_backed_up() {
     let place = Place::new();
     let target = place.at("backup.db");
     let before = files(place.directory.path());

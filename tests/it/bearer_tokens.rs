@@ -12,30 +12,30 @@ use crate::harness::{
 };
 
 on_both_stores![
-    a_token_may_do_what_its_scope_says,
+    a_token_may_do_what_its_scope_allows,
     scopes_are_also_read_from_scp,
-    every_kind_of_key_is_understood,
-    one_of_several_audiences_is_enough,
+    tokens_signed_with_every_kind_of_key_are_accepted,
+    one_matching_audience_is_enough,
     a_token_of_a_linked_subject_acts_as_the_user,
     a_token_of_a_suspended_user_is_refused,
     an_unsigned_token_is_refused,
     a_token_signed_with_the_public_key_as_a_secret_is_refused,
-    a_token_for_somebody_else_is_refused,
+    a_token_for_another_audience_is_refused,
     a_token_of_an_unknown_issuer_is_refused,
-    a_token_out_of_its_time_is_refused,
-    a_token_without_a_time_or_a_subject_is_refused,
-    a_subject_that_could_be_no_account_is_refused,
-    a_token_of_an_unknown_key_is_refused,
-    a_token_that_was_changed_is_refused,
+    a_token_outside_its_validity_period_is_refused,
+    a_token_without_expiry_or_subject_is_refused,
+    a_subject_that_is_not_a_valid_external_id_is_refused,
+    a_token_signed_with_an_unknown_key_is_refused,
+    a_modified_token_is_refused,
     a_token_of_another_tenants_issuer_is_refused,
     a_token_of_a_disabled_provider_is_refused,
-    keys_are_fetched_once_and_kept,
+    keys_are_fetched_once_and_cached,
     new_keys_of_an_issuer_are_picked_up,
-    an_issuer_whose_keys_cannot_be_fetched_lets_nobody_in,
-    an_issuer_that_hangs_is_waited_for_once,
+    tokens_are_refused_if_the_keys_of_their_issuer_cannot_be_fetched,
+    requests_wait_only_once_for_an_issuer_that_hangs,
     a_token_with_a_critical_extension_is_refused,
-    keys_for_other_purposes_are_left_alone,
-    a_redirect_is_no_set_of_keys,
+    keys_for_other_purposes_are_ignored,
+    a_redirect_to_keys_is_not_followed,
 ];
 
 /// How long a new key of an issuer may go unnoticed.
@@ -45,7 +45,7 @@ async fn read_users(caller: &Caller, token: &str) -> Answer {
     caller.with_bearer(token).get("/v1/users").await
 }
 
-async fn a_token_may_do_what_its_scope_says(aka: Aka) {
+async fn a_token_may_do_what_its_scope_allows(aka: Aka) {
     let acme = aka.tenant().await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
 
@@ -89,7 +89,7 @@ async fn scopes_are_also_read_from_scp(aka: Aka) {
     }
 }
 
-async fn every_kind_of_key_is_understood(aka: Aka) {
+async fn tokens_signed_with_every_kind_of_key_are_accepted(aka: Aka) {
     let acme = aka.tenant().await;
     let keys = [RSA, ELLIPTIC, EDWARDS];
     let issuer = Issuer::with_keys(&acme, &keys).await;
@@ -102,7 +102,7 @@ async fn every_kind_of_key_is_understood(aka: Aka) {
     }
 }
 
-async fn one_of_several_audiences_is_enough(aka: Aka) {
+async fn one_matching_audience_is_enough(aka: Aka) {
     let acme = aka.tenant().await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
     let claims = with(
@@ -193,7 +193,7 @@ async fn a_token_signed_with_the_public_key_as_a_secret_is_refused(aka: Aka) {
     }
 }
 
-async fn a_token_for_somebody_else_is_refused(aka: Aka) {
+async fn a_token_for_another_audience_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
     for audience in [json!("https://other.example.com"), json!([]), json!(""), Value::Null] {
@@ -216,7 +216,7 @@ async fn a_token_of_an_unknown_issuer_is_refused(aka: Aka) {
     }
 }
 
-async fn a_token_out_of_its_time_is_refused(aka: Aka) {
+async fn a_token_outside_its_validity_period_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
     let good = issuer.claims("ada", "users:read");
@@ -233,7 +233,7 @@ async fn a_token_out_of_its_time_is_refused(aka: Aka) {
         .refused(401, "unauthenticated");
 }
 
-async fn a_token_without_a_time_or_a_subject_is_refused(aka: Aka) {
+async fn a_token_without_expiry_or_subject_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
     for claim in ["exp", "sub"] {
@@ -244,7 +244,7 @@ async fn a_token_without_a_time_or_a_subject_is_refused(aka: Aka) {
     }
 }
 
-async fn a_subject_that_could_be_no_account_is_refused(aka: Aka) {
+async fn a_subject_that_is_not_a_valid_external_id_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
     for subject in ["", " ", "a\0b", &"a".repeat(300)] {
@@ -253,7 +253,7 @@ async fn a_subject_that_could_be_no_account_is_refused(aka: Aka) {
     }
 }
 
-async fn a_token_of_an_unknown_key_is_refused(aka: Aka) {
+async fn a_token_signed_with_an_unknown_key_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
     let claims = issuer.claims("ada", "users:read");
@@ -278,7 +278,7 @@ async fn a_token_of_an_unknown_key_is_refused(aka: Aka) {
         .refused(401, "unauthenticated");
 }
 
-async fn a_token_that_was_changed_is_refused(aka: Aka) {
+async fn a_modified_token_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
     let token = RSA.sign(&issuer.claims("ada", "identities:read"));
@@ -323,7 +323,7 @@ async fn a_token_of_a_disabled_provider_is_refused(aka: Aka) {
     read_users(&acme, &token).await.refused(401, "unauthenticated");
 }
 
-async fn keys_are_fetched_once_and_kept(aka: Aka) {
+async fn keys_are_fetched_once_and_cached(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[RSA]).await;
     let issuer = Issuer::with_keys_at(&acme, &server.address()).await;
@@ -363,7 +363,7 @@ async fn new_keys_of_an_issuer_are_picked_up(aka: Aka) {
     );
 }
 
-async fn an_issuer_whose_keys_cannot_be_fetched_lets_nobody_in(aka: Aka) {
+async fn tokens_are_refused_if_the_keys_of_their_issuer_cannot_be_fetched(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[RSA]).await;
     let issuer = Issuer::with_keys_at(&acme, &server.address()).await;
@@ -375,7 +375,7 @@ async fn an_issuer_whose_keys_cannot_be_fetched_lets_nobody_in(aka: Aka) {
     acme.get("/v1/users").await.expect(200);
 }
 
-async fn an_issuer_that_hangs_is_waited_for_once(aka: Aka) {
+async fn requests_wait_only_once_for_an_issuer_that_hangs(aka: Aka) {
     let acme = aka.tenant().await;
     // It accepts connections, and never answers.
     let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -409,7 +409,7 @@ async fn a_token_with_a_critical_extension_is_refused(aka: Aka) {
     read_users(&acme, &RSA.sign_by_hand(&header, &claims)).await.expect(200);
 }
 
-async fn keys_for_other_purposes_are_left_alone(aka: Aka) {
+async fn keys_for_other_purposes_are_ignored(aka: Aka) {
     let acme = aka.tenant().await;
     let provider = |keys: Value| {
         let config = json!({ "issuer": "https://issuer.example.com", "audience": AUDIENCE, "jwks": { "keys": keys } });
@@ -444,7 +444,7 @@ async fn keys_for_other_purposes_are_left_alone(aka: Aka) {
         .refused(401, "unauthenticated");
 }
 
-async fn a_redirect_is_no_set_of_keys(aka: Aka) {
+async fn a_redirect_to_keys_is_not_followed(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[RSA]).await;
     server.answer_with("302 Found");

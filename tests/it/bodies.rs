@@ -11,23 +11,23 @@ on_both_stores![
     a_body_is_required,
     a_body_must_be_json,
     a_body_must_be_an_object,
-    a_field_of_the_wrong_form_is_named,
+    a_field_with_an_invalid_value_is_named,
     a_missing_field_is_named,
     an_unknown_field_is_named,
-    a_doubled_field_is_named,
-    null_stands_for_an_optional_text_that_is_absent,
-    the_one_who_links_is_not_chosen_by_the_caller,
+    a_duplicate_field_is_named,
+    null_means_that_an_optional_text_is_absent,
+    the_caller_cannot_choose_how_an_account_was_linked,
     other_media_types_are_refused,
-    a_body_of_which_nothing_says_what_it_is_is_refused,
-    json_may_name_its_character_set,
+    a_body_without_a_content_type_is_refused,
+    the_content_type_may_have_a_charset,
     ten_megabytes_are_refused_before_they_are_read,
     deep_nesting_is_refused,
     text_that_is_not_utf_8_is_refused,
     the_longest_texts_are_accepted,
-    nothing_of_a_refused_body_is_stored,
-    every_mistake_of_a_body_is_listed,
-    each_field_that_is_missing_is_listed,
-    a_list_of_mistakes_has_an_end,
+    a_refused_body_stores_nothing,
+    every_error_in_a_body_is_listed,
+    every_missing_field_is_listed,
+    the_number_of_listed_errors_is_limited,
 ];
 
 /// Sends a text as the JSON body of an operation, on things that do not exist: the body is looked at before them.
@@ -100,7 +100,7 @@ async fn a_body_must_be_an_object(aka: Aka) {
     }
 }
 
-async fn a_field_of_the_wrong_form_is_named(aka: Aka) {
+async fn a_field_with_an_invalid_value_is_named(aka: Aka) {
     let acme = aka.tenant().await;
     for (operation, fields) in with_body() {
         let caller = operation.caller(&acme);
@@ -173,7 +173,7 @@ async fn an_unknown_field_is_named(aka: Aka) {
     }
 }
 
-async fn a_doubled_field_is_named(aka: Aka) {
+async fn a_duplicate_field_is_named(aka: Aka) {
     let acme = aka.tenant().await;
     for (operation, fields) in with_body() {
         for field in fields {
@@ -183,7 +183,7 @@ async fn a_doubled_field_is_named(aka: Aka) {
     }
 }
 
-async fn null_stands_for_an_optional_text_that_is_absent(aka: Aka) {
+async fn null_means_that_an_optional_text_is_absent(aka: Aka) {
     let acme = aka.tenant().await;
     for (operation, fields) in with_body() {
         let caller = operation.caller(&acme);
@@ -198,7 +198,7 @@ async fn null_stands_for_an_optional_text_that_is_absent(aka: Aka) {
     }
 }
 
-async fn the_one_who_links_is_not_chosen_by_the_caller(aka: Aka) {
+async fn the_caller_cannot_choose_how_an_account_was_linked(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     for linked_by in ["manual", "auto", "scim"] {
@@ -229,7 +229,7 @@ async fn other_media_types_are_refused(aka: Aka) {
     }
 }
 
-async fn a_body_of_which_nothing_says_what_it_is_is_refused(aka: Aka) {
+async fn a_body_without_a_content_type_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     for (operation, _) in with_body() {
         let caller = operation.caller(&acme);
@@ -239,7 +239,7 @@ async fn a_body_of_which_nothing_says_what_it_is_is_refused(aka: Aka) {
     }
 }
 
-async fn json_may_name_its_character_set(aka: Aka) {
+async fn the_content_type_may_have_a_charset(aka: Aka) {
     let acme = aka.tenant().await;
     for media_type in [
         "application/json; charset=utf-8",
@@ -336,7 +336,7 @@ async fn the_longest_texts_are_accepted(aka: Aka) {
     );
 }
 
-async fn nothing_of_a_refused_body_is_stored(aka: Aka) {
+async fn a_refused_body_stores_nothing(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     let path = format!("/v1/users/{user}/identities");
@@ -371,7 +371,7 @@ fn listed(refusal: &Answer) -> Vec<&str> {
         .collect()
 }
 
-async fn every_mistake_of_a_body_is_listed(aka: Aka) {
+async fn every_error_in_a_body_is_listed(aka: Aka) {
     let acme = aka.tenant().await;
 
     let body = json!({ "email": "ada", "roles": ["ok", "", 5], "nmae": "Ada" });
@@ -395,7 +395,7 @@ async fn every_mistake_of_a_body_is_listed(aka: Aka) {
     assert_eq!(listed(&one.refused(400, "invalid_input")), ["email"]);
 }
 
-async fn each_field_that_is_missing_is_listed(aka: Aka) {
+async fn every_missing_field_is_listed(aka: Aka) {
     let acme = aka.tenant().await;
     for (operation, fields) in with_body() {
         let caller = operation.caller(&acme);
@@ -420,7 +420,7 @@ async fn each_field_that_is_missing_is_listed(aka: Aka) {
     }
 }
 
-async fn a_list_of_mistakes_has_an_end(aka: Aka) {
+async fn the_number_of_listed_errors_is_limited(aka: Aka) {
     let acme = aka.tenant().await;
     let many: serde_json::Map<String, Value> = (0..5_000).map(|number| (format!("x{number}"), json!(1))).collect();
 

@@ -4,13 +4,13 @@ use crate::harness::{Aka, Store, json, node::CLIENT, on_both_stores, run};
 use reqwest::{Method, Response, header::HeaderMap};
 
 on_both_stores![
-    the_first_page_leads_to_all_others,
-    a_page_is_made_for_browsers_and_safe_in_them,
-    nothing_is_a_page_to_a_browser_and_an_error_to_a_program,
-    the_icon_is_one,
-    options_name_the_methods_of_a_path,
-    nothing_that_a_change_answers_is_kept,
-    pages_of_other_origins_may_not_call_the_server_unasked,
+    the_start_page_links_to_all_others,
+    pages_are_html_with_security_headers,
+    an_unknown_path_is_a_page_for_browsers_and_an_error_for_programs,
+    the_icon_is_served,
+    options_lists_the_methods_of_a_path,
+    responses_to_changes_are_not_cached,
+    pages_of_other_origins_may_not_call_the_server_by_default,
 ];
 
 async fn options(aka: &Aka, path: &str, headers: &[(&str, &str)]) -> Response {
@@ -52,7 +52,7 @@ impl Visit {
     }
 }
 
-async fn the_first_page_leads_to_all_others(aka: Aka) {
+async fn the_start_page_links_to_all_others(aka: Aka) {
     let Visit { status, page, .. } = Visit::of(&aka, "/").await;
 
     assert_eq!(status, 200);
@@ -78,7 +78,7 @@ async fn the_first_page_leads_to_all_others(aka: Aka) {
     }
 }
 
-async fn a_page_is_made_for_browsers_and_safe_in_them(aka: Aka) {
+async fn pages_are_html_with_security_headers(aka: Aka) {
     for path in [
         "/",
         "/docs",
@@ -129,7 +129,7 @@ async fn a_page_is_made_for_browsers_and_safe_in_them(aka: Aka) {
     }
 }
 
-async fn nothing_is_a_page_to_a_browser_and_an_error_to_a_program(aka: Aka) {
+async fn an_unknown_path_is_a_page_for_browsers_and_an_error_for_programs(aka: Aka) {
     let acme = aka.tenant().await;
     for path in ["/nothing", "/v1/cakes", "/docs/errors/no_such_code"] {
         let Visit { status, page, .. } = Visit::of(&aka, path).await;
@@ -158,7 +158,7 @@ async fn nothing_is_a_page_to_a_browser_and_an_error_to_a_program(aka: Aka) {
         .refused(401, "unauthenticated");
 }
 
-async fn the_icon_is_one(aka: Aka) {
+async fn the_icon_is_served(aka: Aka) {
     let icon = CLIENT
         .get(format!("{}/favicon.ico", aka.address()))
         .send()
@@ -172,7 +172,7 @@ async fn the_icon_is_one(aka: Aka) {
     );
 }
 
-async fn options_name_the_methods_of_a_path(aka: Aka) {
+async fn options_lists_the_methods_of_a_path(aka: Aka) {
     for (path, methods) in [
         ("/v1/users", "GET, POST, HEAD, OPTIONS"),
         ("/v1/identities/lookup", "GET, HEAD, OPTIONS"),
@@ -189,7 +189,7 @@ async fn options_name_the_methods_of_a_path(aka: Aka) {
     assert_eq!(options(&aka, "/v1/cakes", &[]).await.status(), 404);
 }
 
-async fn nothing_that_a_change_answers_is_kept(aka: Aka) {
+async fn responses_to_changes_are_not_cached(aka: Aka) {
     let acme = aka.tenant().await;
 
     let key = json!({ "name": "sync", "scopes": ["users:read"] });
@@ -199,7 +199,7 @@ async fn nothing_that_a_change_answers_is_kept(aka: Aka) {
     assert_eq!(list.header("cache-control"), Some("private, no-cache"));
 }
 
-async fn pages_of_other_origins_may_not_call_the_server_unasked(aka: Aka) {
+async fn pages_of_other_origins_may_not_call_the_server_by_default(aka: Aka) {
     let asked = [
         ("origin", "https://app.example.com"),
         ("access-control-request-method", "POST"),
@@ -217,7 +217,7 @@ async fn pages_of_other_origins_may_not_call_the_server_unasked(aka: Aka) {
 }
 
 #[test]
-fn pages_of_the_origins_that_were_named_may() {
+fn pages_of_configured_origins_may_call_the_server() {
     run(async {
         let origins = [("AKA_CORS_ORIGINS", "https://app.example.com,http://localhost:3000")];
         let aka = Aka::alone_with(Store::Sqlite, &origins).await;

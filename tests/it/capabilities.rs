@@ -3,14 +3,14 @@
 use crate::harness::{Aka, Answer, Caller, Value, json, on_both_stores, unique};
 
 on_both_stores![
-    a_key_can_do_what_its_scopes_say,
-    rules_and_their_conditions_are_told,
+    a_key_can_do_what_its_scopes_allow,
+    rules_and_their_conditions_are_listed,
     a_higher_level_decides_before_a_lower_one,
-    what_rules_exclude_is_never_said_to_be_possible,
-    a_bound_key_is_known_by_its_provider,
-    a_key_that_has_ended_can_do_nothing,
-    the_master_tenant_manages_tenants_and_no_other,
-    what_is_said_to_be_certain_is_decided_so,
+    an_action_that_rules_exclude_is_never_reported_as_possible,
+    rules_about_the_provider_of_a_bound_key_are_applied,
+    a_revoked_or_expired_key_can_do_nothing,
+    only_the_master_tenant_manages_tenants,
+    certain_capabilities_agree_with_the_decisions,
 ];
 
 /// What a caller's own key can do.
@@ -31,7 +31,7 @@ fn of<'a>(answer: &'a Answer, action: &str) -> &'a Value {
     first
 }
 
-async fn a_key_can_do_what_its_scopes_say(aka: Aka) {
+async fn a_key_can_do_what_its_scopes_allow(aka: Aka) {
     let acme = aka.tenant().await;
     let reader = acme.limited_to(&["users:read", "api-keys:write"]).await;
 
@@ -54,7 +54,7 @@ async fn a_key_can_do_what_its_scopes_say(aka: Aka) {
     );
 }
 
-async fn rules_and_their_conditions_are_told(aka: Aka) {
+async fn rules_and_their_conditions_are_listed(aka: Aka) {
     let acme = aka.tenant().await;
     let reader = acme.limited_to(&["users:read"]).await;
     let rule = "forbid(principal is ApiKey, action == Action::\"getUser\", resource is User) \
@@ -107,7 +107,7 @@ async fn a_higher_level_decides_before_a_lower_one(aka: Aka) {
     assert_eq!(of(&own(&acme, &reader).await, "getUser")["verdict"], "depends");
 }
 
-async fn what_rules_exclude_is_never_said_to_be_possible(aka: Aka) {
+async fn an_action_that_rules_exclude_is_never_reported_as_possible(aka: Aka) {
     let acme = aka.tenant().await;
     let reader = acme.limited_to(&["users:read"]).await;
     // None of these is about this key, or about this action's resource.
@@ -133,7 +133,7 @@ async fn what_rules_exclude_is_never_said_to_be_possible(aka: Aka) {
     assert_eq!(of(&can, "listUsers")["verdict"], "allow");
 }
 
-async fn a_bound_key_is_known_by_its_provider(aka: Aka) {
+async fn rules_about_the_provider_of_a_bound_key_are_applied(aka: Aka) {
     let acme = aka.tenant().await;
     let okta = acme.provider("okta").await;
     let key = json!({ "name": "scim", "scopes": ["users:read"], "identity_provider_id": okta });
@@ -148,7 +148,7 @@ async fn a_bound_key_is_known_by_its_provider(aka: Aka) {
     assert_eq!(of(&own(&acme, &free).await, "createUser")["verdict"], "deny");
 }
 
-async fn a_key_that_has_ended_can_do_nothing(aka: Aka) {
+async fn a_revoked_or_expired_key_can_do_nothing(aka: Aka) {
     let acme = aka.tenant().await;
     let reader = acme.limited_to(&["users:read"]).await;
     acme.delete(format!("/v1/api-keys/{}", reader.key_id()))
@@ -169,7 +169,7 @@ async fn a_key_that_has_ended_can_do_nothing(aka: Aka) {
     );
 }
 
-async fn the_master_tenant_manages_tenants_and_no_other(aka: Aka) {
+async fn only_the_master_tenant_manages_tenants(aka: Aka) {
     let (master, acme) = (aka.master(), aka.tenant().await);
 
     assert_eq!(of(&own(&master, &master).await, "createTenant")["verdict"], "allow");
@@ -183,7 +183,7 @@ async fn the_master_tenant_manages_tenants_and_no_other(aka: Aka) {
 
 /// Rules of every kind, in levels, and what each evaluation of a question says: never another thing than what was said to
 /// be certain.
-async fn what_is_said_to_be_certain_is_decided_so(aka: Aka) {
+async fn certain_capabilities_agree_with_the_decisions(aka: Aka) {
     let acme = aka.tenant().await;
     let github = acme.provider("github").await;
     let users = [acme.user().await, acme.user().await];

@@ -193,7 +193,7 @@ fn bad_values_are_refused_by_name() {
 }
 
 #[test]
-fn a_wrong_address_is_not_shown_with_its_password() {
+fn an_invalid_address_is_reported_without_its_password() {
     for url in ["mysql://aka:hunter2@localhost/aka", "postgres://aka:hunter2 @[bad/aka"] {
         for told in [
             aka(&["serve", "--database-url", url]).failed(),
@@ -236,7 +236,7 @@ fn an_address_in_use_is_refused_by_name_before_the_database_is_touched() {
 }
 
 #[test]
-fn a_server_listens_where_people_say_it() {
+fn a_server_accepts_every_form_of_address_to_listen_on() {
     run(async {
         let port = {
             let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -297,7 +297,7 @@ fn a_server_on_an_empty_store_says_what_to_do_next() {
 }
 
 #[test]
-fn a_database_that_cannot_be_reached_is_a_clear_refusal_without_its_password() {
+fn an_unreachable_database_is_reported_without_its_password() {
     let postgres = "postgres://aka:hunter2@127.0.0.1:1/aka";
     for command in [&["migrate", "up"][..], &["migrate", "status"], &["tenant", "list"]] {
         let told = run_with(command, &[("DATABASE_URL", postgres)]).failed();
@@ -315,7 +315,7 @@ fn a_database_that_cannot_be_reached_is_a_clear_refusal_without_its_password() {
 }
 
 #[test]
-fn a_database_that_refuses_is_told_in_its_own_words() {
+fn an_error_of_the_database_is_shown_in_its_own_words() {
     run(async {
         let database = Store::Postgres.empty_database().await;
         let missing = format!("{}_missing", database.url);
@@ -328,7 +328,7 @@ fn a_database_that_refuses_is_told_in_its_own_words() {
 }
 
 #[test]
-fn looking_at_a_database_makes_none() {
+fn reading_commands_do_not_create_a_database() {
     let directory = Directory::new();
     let file = directory.path().join("aka.db");
     let url = format!("sqlite://{}", file.display());
@@ -347,7 +347,7 @@ fn looking_at_a_database_makes_none() {
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_is_not_an_error() {
+fn it_is_not_an_error_if_the_reader_stops_reading() {
     let line = format!(
         "'{}' spec | head -n 1; echo \"${{PIPESTATUS[0]}}\"",
         program::path().display()
@@ -410,7 +410,7 @@ async fn migrations_go_up_down_and_up(store: Store) {
     assert_eq!(tables(store, &database.url).await, after_up);
 }
 
-async fn data_is_not_deleted_without_a_word(store: Store) {
+async fn migrating_down_deletes_data_only_with_yes(store: Store) {
     let database = store.empty_database().await;
     let environment = [("DATABASE_URL", database.url.as_str())];
     run_with(&["migrate", "up"], &environment).succeeded();
@@ -435,13 +435,13 @@ async fn data_is_not_deleted_without_a_word(store: Store) {
 }
 
 #[test]
-fn data_is_not_deleted_without_a_word_on_sqlite() {
-    run(data_is_not_deleted_without_a_word(Store::Sqlite));
+fn migrating_down_deletes_data_only_with_yes_on_sqlite() {
+    run(migrating_down_deletes_data_only_with_yes(Store::Sqlite));
 }
 
 #[test]
-fn data_is_not_deleted_without_a_word_on_postgres() {
-    run(data_is_not_deleted_without_a_word(Store::Postgres));
+fn migrating_down_deletes_data_only_with_yes_on_postgres() {
+    run(migrating_down_deletes_data_only_with_yes(Store::Postgres));
 }
 
 #[test]
@@ -477,7 +477,7 @@ fn a_server_migrates_an_empty_store_unless_it_is_told_not_to() {
 }
 
 #[test]
-fn there_is_one_master_tenant() {
+fn there_can_be_only_one_master_tenant() {
     for store in [Store::Sqlite, Store::Postgres] {
         run(async {
             let database = store.empty_database().await;
@@ -510,7 +510,7 @@ fn create_key(server: &Aka, arguments: &[&str]) -> Value {
     run_with(&arguments, &[("DATABASE_URL", server.database_url())]).json()
 }
 
-async fn a_key_made_at_the_command_line_works(server: Aka) {
+async fn a_key_created_at_the_command_line_works(server: Aka) {
     let acme = server.tenant().await;
     let id = acme.tenant().to_string();
     let slug = server.master().get(format!("/v1/tenants/{id}")).await.expect(200)["slug"].clone();
@@ -543,13 +543,13 @@ async fn a_key_made_at_the_command_line_works(server: Aka) {
 }
 
 #[test]
-fn a_key_made_at_the_command_line_works_on_sqlite() {
-    run_on(Store::Sqlite, a_key_made_at_the_command_line_works);
+fn a_key_created_at_the_command_line_works_on_sqlite() {
+    run_on(Store::Sqlite, a_key_created_at_the_command_line_works);
 }
 
 #[test]
-fn a_key_made_at_the_command_line_works_on_postgres() {
-    run_on(Store::Postgres, a_key_made_at_the_command_line_works);
+fn a_key_created_at_the_command_line_works_on_postgres() {
+    run_on(Store::Postgres, a_key_created_at_the_command_line_works);
 }
 
 #[test]

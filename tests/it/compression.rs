@@ -3,9 +3,9 @@
 use crate::harness::{Aka, Answer, Caller, answer::unpacked, json, on_both_stores};
 
 on_both_stores![
-    pages_are_packed_for_those_who_take_it,
-    long_lists_are_packed_and_short_ones_are_not,
-    what_has_a_tag_or_a_key_is_not_packed,
+    pages_are_compressed_for_clients_that_accept_it,
+    long_lists_are_compressed_and_short_ones_are_not,
+    responses_with_an_etag_or_a_key_are_not_compressed,
 ];
 
 async fn ask(caller: &Caller, path: &str, takes: &str) -> Answer {
@@ -17,7 +17,7 @@ fn is_packed(answer: &Answer) -> bool {
     answer.header("Content-Encoding").is_some()
 }
 
-async fn pages_are_packed_for_those_who_take_it(aka: Aka) {
+async fn pages_are_compressed_for_clients_that_accept_it(aka: Aka) {
     let nobody = aka.nobody();
     for path in ["/docs", "/reference", "/openapi.json", "/openapi.yaml", "/docs/errors"] {
         let plain = ask(&nobody, path, "identity").await;
@@ -37,7 +37,7 @@ async fn pages_are_packed_for_those_who_take_it(aka: Aka) {
     }
 }
 
-async fn long_lists_are_packed_and_short_ones_are_not(aka: Aka) {
+async fn long_lists_are_compressed_and_short_ones_are_not(aka: Aka) {
     let acme = aka.tenant().await;
     acme.user().await;
     let list = "/v1/users?limit=250";
@@ -52,7 +52,7 @@ async fn long_lists_are_packed_and_short_ones_are_not(aka: Aka) {
     assert_eq!(packed.header("Cache-Control"), Some("private, no-cache"));
 }
 
-async fn what_has_a_tag_or_a_key_is_not_packed(aka: Aka) {
+async fn responses_with_an_etag_or_a_key_are_not_compressed(aka: Aka) {
     let acme = aka.tenant().await;
     let roles: Vec<String> = (0..50)
         .map(|number| format!("a-role-with-a-long-name-{number}"))

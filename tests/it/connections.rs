@@ -9,20 +9,20 @@ use crate::harness::{
 };
 
 on_both_stores![
-    a_body_that_does_not_come_is_not_waited_for,
-    a_body_that_was_not_read_is_announced_to_end_the_connection,
-    a_body_that_was_read_leaves_the_connection_open,
-    a_length_that_is_too_large_is_refused_before_the_body_comes,
-    a_connection_that_never_asks_is_closed,
-    what_is_no_http_is_refused_with_the_error_of_the_contract,
-    http_2_is_spoken_too,
-    a_request_says_to_which_host_it_goes,
-    a_head_that_does_not_come_is_refused,
+    waiting_for_a_body_times_out,
+    a_response_before_the_body_was_read_closes_the_connection,
+    a_response_after_the_body_was_read_keeps_the_connection_open,
+    a_content_length_that_is_too_large_is_refused_before_the_body_arrives,
+    a_connection_without_a_request_is_closed,
+    malformed_http_is_refused_with_an_error_of_the_contract,
+    http_2_is_supported,
+    the_host_header_must_be_valid,
+    waiting_for_the_head_of_a_request_times_out,
     headers_that_are_too_large_are_refused_on_http_2,
-    a_client_that_goes_away_neither_loses_nor_doubles_a_change,
+    a_client_that_disconnects_neither_loses_nor_repeats_a_change,
 ];
 
-async fn http_2_is_spoken_too(aka: Aka) {
+async fn http_2_is_supported(aka: Aka) {
     let acme = aka.tenant().await;
     let client = reqwest::Client::builder()
         .no_proxy()
@@ -51,7 +51,7 @@ fn link(acme: &crate::harness::Caller, user: Uuid, length: usize) -> String {
     format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n")
 }
 
-async fn a_body_that_does_not_come_is_not_waited_for(aka: Aka) {
+async fn waiting_for_a_body_times_out(aka: Aka) {
     let acme = aka.tenant().await;
     let mut connection = Connection::open(&aka).await;
     let head = link(&acme, Uuid::now_v7(), 100);
@@ -66,7 +66,7 @@ async fn a_body_that_does_not_come_is_not_waited_for(aka: Aka) {
     assert!(began.elapsed() < Duration::from_secs(14));
 }
 
-async fn a_body_that_was_not_read_is_announced_to_end_the_connection(aka: Aka) {
+async fn a_response_before_the_body_was_read_closes_the_connection(aka: Aka) {
     let acme = aka.tenant().await;
     let stranger = acme.with_key("x");
     let mut connection = Connection::open(&aka).await;
@@ -84,7 +84,7 @@ async fn a_body_that_was_not_read_is_announced_to_end_the_connection(aka: Aka) {
     assert!(connection.answer().await.is_none(), "the connection is closed");
 }
 
-async fn a_body_that_was_read_leaves_the_connection_open(aka: Aka) {
+async fn a_response_after_the_body_was_read_keeps_the_connection_open(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     let mut connection = Connection::open(&aka).await;
@@ -101,7 +101,7 @@ async fn a_body_that_was_read_leaves_the_connection_open(aka: Aka) {
     }
 }
 
-async fn a_length_that_is_too_large_is_refused_before_the_body_comes(aka: Aka) {
+async fn a_content_length_that_is_too_large_is_refused_before_the_body_arrives(aka: Aka) {
     let acme = aka.tenant().await;
     let mut connection = Connection::open(&aka).await;
 
@@ -117,7 +117,7 @@ async fn a_length_that_is_too_large_is_refused_before_the_body_comes(aka: Aka) {
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
-async fn a_connection_that_never_asks_is_closed(aka: Aka) {
+async fn a_connection_without_a_request_is_closed(aka: Aka) {
     let acme = aka.tenant().await;
     for begun in ["", "G", "GET /healthz HTTP/1.1\r\nhost: a\r\nx-slow: "] {
         let mut connection = Connection::open(&aka).await;
@@ -127,7 +127,7 @@ async fn a_connection_that_never_asks_is_closed(aka: Aka) {
     acme.get("/v1/users").await.expect(200);
 }
 
-async fn a_request_says_to_which_host_it_goes(aka: Aka) {
+async fn the_host_header_must_be_valid(aka: Aka) {
     for (version, host, valid) in [
         ("1.1", "", false),
         ("1.1", "host: a\r\nhost: a\r\n", false),
@@ -158,7 +158,7 @@ async fn a_request_says_to_which_host_it_goes(aka: Aka) {
     }
 }
 
-async fn a_head_that_does_not_come_is_refused(aka: Aka) {
+async fn waiting_for_the_head_of_a_request_times_out(aka: Aka) {
     for before in [0, 1] {
         let mut connection = Connection::open(&aka).await;
         for _ in 0..before {
@@ -222,7 +222,7 @@ async fn headers_that_are_too_large_are_refused_on_http_2(aka: Aka) {
     }
 }
 
-async fn what_is_no_http_is_refused_with_the_error_of_the_contract(aka: Aka) {
+async fn malformed_http_is_refused_with_an_error_of_the_contract(aka: Aka) {
     let acme = aka.tenant().await;
     let user = Uuid::now_v7();
     let good = link(&acme, user, 0);
@@ -266,7 +266,7 @@ async fn what_is_no_http_is_refused_with_the_error_of_the_contract(aka: Aka) {
     }
 }
 
-async fn a_client_that_goes_away_neither_loses_nor_doubles_a_change(aka: Aka) {
+async fn a_client_that_disconnects_neither_loses_nor_repeats_a_change(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     for number in 0..50 {

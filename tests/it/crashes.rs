@@ -44,7 +44,7 @@ async fn link_until_the_end(
     linked
 }
 
-async fn what_was_answered_before_a_crash_is_there(store: Store) {
+async fn acknowledged_changes_survive_a_crash(store: Store) {
     let aka = Aka::alone(store).await;
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
@@ -99,11 +99,11 @@ async fn what_was_answered_before_a_crash_is_there(store: Store) {
 }
 
 #[test]
-fn what_was_answered_before_a_crash_is_there_on_sqlite() {
-    run(what_was_answered_before_a_crash_is_there(Store::Sqlite));
+fn acknowledged_changes_survive_a_crash_on_sqlite() {
+    run(acknowledged_changes_survive_a_crash(Store::Sqlite));
 }
 
 #[test]
-fn what_was_answered_before_a_crash_is_there_on_postgres() {
-    run(what_was_answered_before_a_crash_is_there(Store::Postgres));
+fn acknowledged_changes_survive_a_crash_on_postgres() {
+    run(acknowledged_changes_survive_a_crash(Store::Postgres));
 }

@@ -8,24 +8,24 @@ use crate::harness::{
 };
 
 on_both_stores![
-    no_operation_answers_without_a_credential,
-    no_operation_answers_to_a_key_that_does_not_exist,
-    a_text_that_is_no_key_is_refused_as_malformed,
+    every_operation_requires_a_credential,
+    every_operation_refuses_a_key_that_does_not_exist,
+    text_that_is_not_a_key_is_refused_as_malformed,
     a_key_with_a_wrong_checksum_is_refused_as_malformed,
-    a_key_that_was_made_up_is_refused_as_unknown,
-    a_bearer_that_is_no_token_is_refused,
-    another_scheme_than_bearer_is_no_credential,
-    two_credentials_are_one_too_many,
-    a_doubled_or_garbled_credential_is_none,
-    no_operation_answers_to_a_key_of_another_tenant,
-    no_operation_answers_without_a_tenant_header,
-    a_tenant_header_that_is_no_uuid_is_bad_input,
-    a_tenant_that_does_not_exist_is_a_mismatch_like_any_other,
+    an_invented_key_is_refused_as_unknown,
+    a_bearer_credential_that_is_not_a_token_is_refused,
+    a_scheme_other_than_bearer_is_not_a_credential,
+    a_request_with_two_credentials_is_refused,
+    a_duplicate_or_garbled_credential_is_refused,
+    every_operation_refuses_a_key_of_another_tenant,
+    every_operation_requires_a_tenant_header,
+    a_tenant_header_that_is_not_a_uuid_is_invalid_input,
+    an_unknown_tenant_is_refused_as_a_mismatch,
     a_tenant_header_may_be_in_upper_case,
     the_credential_is_checked_first,
     the_tenant_is_checked_before_the_input,
     the_input_is_checked_before_policy,
-    policy_is_asked_before_existence,
+    policy_is_checked_before_existence,
     health_needs_no_credential,
 ];
 
@@ -34,14 +34,14 @@ fn assert_unauthenticated(answer: Answer, reason: &str) {
     assert_eq!(refusal["details"]["reason"], reason, "{refusal}");
 }
 
-async fn no_operation_answers_without_a_credential(aka: Aka) {
+async fn every_operation_requires_a_credential(aka: Aka) {
     let anybody = aka.tenant().await.without_credential();
     for operation in OPERATIONS {
         assert_unauthenticated(operation.request(&anybody).await, "missing_credential");
     }
 }
 
-async fn no_operation_answers_to_a_key_that_does_not_exist(aka: Aka) {
+async fn every_operation_refuses_a_key_that_does_not_exist(aka: Aka) {
     let acme = aka.tenant().await;
     let made_up = acme.with_key(&samples::with_other_secret(acme.key()));
     for operation in OPERATIONS {
@@ -49,7 +49,7 @@ async fn no_operation_answers_to_a_key_that_does_not_exist(aka: Aka) {
     }
 }
 
-async fn a_text_that_is_no_key_is_refused_as_malformed(aka: Aka) {
+async fn text_that_is_not_a_key_is_refused_as_malformed(aka: Aka) {
     let acme = aka.tenant().await;
     let cut = &acme.key()[..acme.key().len() - 1];
     let doubled = format!("{0}{0}", acme.key());
@@ -79,7 +79,7 @@ async fn a_key_with_a_wrong_checksum_is_refused_as_malformed(aka: Aka) {
     assert_unauthenticated(mistyped.get("/v1/users").await, "malformed_key");
 }
 
-async fn a_key_that_was_made_up_is_refused_as_unknown(aka: Aka) {
+async fn an_invented_key_is_refused_as_unknown(aka: Aka) {
     let acme = aka.tenant().await;
     let other = aka.tenant().await.tenant();
     acme.get("/v1/users").await.expect(200);
@@ -95,14 +95,14 @@ async fn a_key_that_was_made_up_is_refused_as_unknown(aka: Aka) {
     acme.get("/v1/users").await.expect(200);
 }
 
-async fn a_bearer_that_is_no_token_is_refused(aka: Aka) {
+async fn a_bearer_credential_that_is_not_a_token_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     for text in ["x", "a.b.c", "....", "e30.e30.e30", acme.key()] {
         assert_unauthenticated(acme.with_bearer(text).get("/v1/users").await, "invalid_token");
     }
 }
 
-async fn another_scheme_than_bearer_is_no_credential(aka: Aka) {
+async fn a_scheme_other_than_bearer_is_not_a_credential(aka: Aka) {
     let acme = aka.tenant().await.without_credential();
     for text in ["Basic YWRhOmxvdmVsYWNl", "Digest x", "Bearer"] {
         acme.get("/v1/users")
@@ -112,7 +112,7 @@ async fn another_scheme_than_bearer_is_no_credential(aka: Aka) {
     }
 }
 
-async fn two_credentials_are_one_too_many(aka: Aka) {
+async fn a_request_with_two_credentials_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
 
     // Which of them counts would be a guess.
@@ -122,7 +122,7 @@ async fn two_credentials_are_one_too_many(aka: Aka) {
         .refused(401, "unauthenticated");
 }
 
-async fn a_doubled_or_garbled_credential_is_none(aka: Aka) {
+async fn a_duplicate_or_garbled_credential_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let (tenant, key) = (acme.tenant(), acme.key());
     for headers in [
@@ -147,7 +147,7 @@ async fn a_doubled_or_garbled_credential_is_none(aka: Aka) {
     }
 }
 
-async fn no_operation_answers_to_a_key_of_another_tenant(aka: Aka) {
+async fn every_operation_refuses_a_key_of_another_tenant(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let stranger = acme.claiming_tenant(&other.tenant().to_string());
     for operation in OPERATIONS {
@@ -155,14 +155,14 @@ async fn no_operation_answers_to_a_key_of_another_tenant(aka: Aka) {
     }
 }
 
-async fn no_operation_answers_without_a_tenant_header(aka: Aka) {
+async fn every_operation_requires_a_tenant_header(aka: Aka) {
     let acme = aka.tenant().await.without_tenant_header();
     for operation in OPERATIONS {
         operation.request(&acme).await.refused_input("header", "X-Tenant-ID");
     }
 }
 
-async fn a_tenant_header_that_is_no_uuid_is_bad_input(aka: Aka) {
+async fn a_tenant_header_that_is_not_a_uuid_is_invalid_input(aka: Aka) {
     let acme = aka.tenant().await;
     let cut = acme.tenant().to_string()[..35].to_owned();
     for text in ["", " ", "acme", "5", "null", &cut] {
@@ -173,7 +173,7 @@ async fn a_tenant_header_that_is_no_uuid_is_bad_input(aka: Aka) {
     }
 }
 
-async fn a_tenant_that_does_not_exist_is_a_mismatch_like_any_other(aka: Aka) {
+async fn an_unknown_tenant_is_refused_as_a_mismatch(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let claiming = async |tenant: Uuid| {
         let refusal = acme
@@ -257,7 +257,7 @@ async fn the_input_is_checked_before_policy(aka: Aka) {
         .refused(400, "malformed_json");
 }
 
-async fn policy_is_asked_before_existence(aka: Aka) {
+async fn policy_is_checked_before_existence(aka: Aka) {
     let acme = aka.tenant().await;
     let nobody = acme.limited_to(&["policies:read"]).await;
     let (ada, provider) = (acme.user().await, acme.provider("github").await);

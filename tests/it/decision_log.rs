@@ -6,19 +6,19 @@ use crate::harness::{Aka, Answer, Caller, Value, eventually, json, on_both_store
 
 on_both_stores![
     a_refusal_is_in_the_log_with_its_reasons,
-    what_no_rule_permits_is_in_the_log,
-    what_cannot_be_evaluated_is_in_the_log,
-    what_is_permitted_or_only_asked_for_is_not_in_the_log,
+    a_request_that_no_rule_permits_is_in_the_log,
+    a_request_that_cannot_be_evaluated_is_in_the_log,
+    permitted_and_hypothetical_requests_are_not_in_the_log,
     decisions_are_listed_newest_first_and_page_by_page,
-    decisions_are_found_by_what_they_were,
-    decisions_are_found_by_resource_and_by_request,
-    a_filter_that_is_none_is_refused,
-    a_decision_can_be_asked_for_again_as_it_stands,
+    decisions_can_be_filtered,
+    decisions_can_be_filtered_by_resource_and_request,
+    an_invalid_filter_is_refused,
+    a_logged_decision_can_be_evaluated_again_unchanged,
     a_refusal_on_one_node_is_in_the_log_of_the_other,
-    what_waits_is_written_when_the_server_stops,
-    nobody_fills_the_log_of_another_tenant_or_waits_for_it,
-    the_oldest_decisions_go_when_there_are_too_many,
-    the_erasure_of_a_user_erases_what_decisions_saw_of_them,
+    waiting_decisions_are_written_when_the_server_stops,
+    a_tenant_neither_fills_nor_delays_the_log_of_another,
+    the_oldest_decisions_are_deleted_when_there_are_too_many,
+    erasing_a_user_erases_their_data_in_decisions,
 ];
 
 /// How long a refusal may take to be in the log.
@@ -82,7 +82,7 @@ async fn a_refusal_is_in_the_log_with_its_reasons(aka: Aka) {
     assert!(decision["policy_version"].as_i64().is_some_and(|version| version > 0));
 }
 
-async fn what_no_rule_permits_is_in_the_log(aka: Aka) {
+async fn a_request_that_no_rule_permits_is_in_the_log(aka: Aka) {
     let acme = aka.tenant().await;
     let reader = acme.limited_to(&["users:read"]).await;
 
@@ -104,7 +104,7 @@ async fn what_no_rule_permits_is_in_the_log(aka: Aka) {
     }
 }
 
-async fn what_cannot_be_evaluated_is_in_the_log(aka: Aka) {
+async fn a_request_that_cannot_be_evaluated_is_in_the_log(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let overflow = "permit(principal, action == Action::\"getUser\", resource) \
@@ -116,7 +116,7 @@ async fn what_cannot_be_evaluated_is_in_the_log(aka: Aka) {
     assert_eq!(acme.decision(&acme).await["kind"], "error");
 }
 
-async fn what_is_permitted_or_only_asked_for_is_not_in_the_log(aka: Aka) {
+async fn permitted_and_hypothetical_requests_are_not_in_the_log(aka: Aka) {
     let acme = aka.tenant().await;
     let (ada, grace, github) = (acme.user().await, acme.user().await, acme.provider("github").await);
     let linker = acme.limited_to(&["identities:write"]).await;
@@ -170,7 +170,7 @@ async fn decisions_are_listed_newest_first_and_page_by_page(aka: Aka) {
     assert_eq!(seen, all);
 }
 
-async fn decisions_are_found_by_what_they_were(aka: Aka) {
+async fn decisions_can_be_filtered(aka: Aka) {
     let acme = aka.tenant().await;
     let (one, other) = (
         acme.limited_to(&["users:read"]).await,
@@ -208,7 +208,7 @@ async fn decisions_are_found_by_what_they_were(aka: Aka) {
     assert_eq!(find(&[("to", last)]).await, ids[1..]);
 }
 
-async fn decisions_are_found_by_resource_and_by_request(aka: Aka) {
+async fn decisions_can_be_filtered_by_resource_and_request(aka: Aka) {
     let acme = aka.tenant().await;
     let (ada, grace, github) = (acme.user().await, acme.user().await, acme.provider("github").await);
     let reader = acme.limited_to(&["policies:read"]).await;
@@ -277,7 +277,7 @@ async fn decisions_are_found_by_resource_and_by_request(aka: Aka) {
     assert_eq!(second["has_more"], false);
 }
 
-async fn a_filter_that_is_none_is_refused(aka: Aka) {
+async fn an_invalid_filter_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     for (name, value) in [
         ("action", "eatCake"),
@@ -303,7 +303,7 @@ async fn a_filter_that_is_none_is_refused(aka: Aka) {
         .refused_as_unknown("decision");
 }
 
-async fn a_decision_can_be_asked_for_again_as_it_stands(aka: Aka) {
+async fn a_logged_decision_can_be_evaluated_again_unchanged(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, github) = (acme.user().await, acme.provider("github").await);
     acme.policy(0, COMPANY).await;
@@ -342,7 +342,7 @@ async fn a_refusal_on_one_node_is_in_the_log_of_the_other(aka: Aka) {
     assert_eq!(actions, [json!("listApiKeys"), json!("listPolicies")]);
 }
 
-async fn what_waits_is_written_when_the_server_stops(shared: Aka) {
+async fn waiting_decisions_are_written_when_the_server_stops(shared: Aka) {
     let node = shared.second_node().await;
     let acme = shared.tenant().await;
     let reader = acme.limited_to(&["users:read"]).await;
@@ -356,7 +356,7 @@ async fn what_waits_is_written_when_the_server_stops(shared: Aka) {
     assert_eq!(listed.column("id").len(), 20, "{listed}");
 }
 
-async fn nobody_fills_the_log_of_another_tenant_or_waits_for_it(aka: Aka) {
+async fn a_tenant_neither_fills_nor_delays_the_log_of_another(aka: Aka) {
     /// More than may wait for a tenant.
     const REFUSALS: usize = 400;
     let (loud, quiet) = (aka.tenant().await, aka.tenant().await);
@@ -383,7 +383,7 @@ async fn nobody_fills_the_log_of_another_tenant_or_waits_for_it(aka: Aka) {
     assert!((1..=REFUSALS).contains(&kept), "{kept}");
 }
 
-async fn the_oldest_decisions_go_when_there_are_too_many(aka: Aka) {
+async fn the_oldest_decisions_are_deleted_when_there_are_too_many(aka: Aka) {
     /// What is kept.
     const KEPT: usize = 10_000;
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
@@ -408,7 +408,7 @@ async fn the_oldest_decisions_go_when_there_are_too_many(aka: Aka) {
     decisions(&other, 1).await;
 }
 
-async fn the_erasure_of_a_user_erases_what_decisions_saw_of_them(aka: Aka) {
+async fn erasing_a_user_erases_their_data_in_decisions(aka: Aka) {
     let acme = aka.tenant().await;
     let github = acme.provider("github").await;
     let rules = format!(

@@ -4,25 +4,25 @@ use crate::harness::{Aka, Caller, Uuid, json, on_both_stores};
 
 on_both_stores![
     a_forbid_refuses_with_its_notice,
-    a_refusal_tells_who_may_read_rules_which_rule_and_why,
-    a_refusal_tells_others_only_what_they_can_do_about_it,
-    github_accounts_can_be_kept_to_the_companys_domain,
-    all_determining_forbids_are_heard,
-    a_new_forbid_is_in_force_on_the_next_request,
-    a_rule_that_is_removed_is_out_of_force_on_the_next_request,
+    a_refusal_names_the_rules_to_callers_who_may_read_them,
+    a_refusal_tells_other_callers_only_what_they_can_do_about_it,
+    github_accounts_can_be_limited_to_the_domain_of_the_company,
+    the_notices_of_all_determining_forbids_are_shown,
+    a_new_forbid_applies_to_the_next_request,
+    a_removed_rule_no_longer_applies_to_the_next_request,
     a_disabled_policy_decides_nothing,
-    inside_a_level_forbid_wins,
+    within_a_level_forbid_wins,
     a_higher_level_decides_before_a_lower_one,
-    where_no_rule_of_the_tenant_decides_the_scopes_do,
-    a_permit_opens_what_the_scopes_do_not,
-    a_rule_can_speak_of_one_key,
-    a_rule_can_look_at_the_user,
+    if_no_rule_of_the_tenant_decides_the_scopes_do,
+    a_permit_allows_what_the_scopes_do_not,
+    a_rule_can_match_one_key,
+    a_rule_can_use_attributes_of_the_user,
     a_rule_that_cannot_be_evaluated_refuses,
-    what_does_not_exist_is_decided_upon_like_anything_else,
-    a_rule_can_look_at_the_key_that_is_to_be_revoked,
-    a_rule_can_look_at_the_provider_of_a_bound_key,
+    policy_also_decides_on_resources_that_do_not_exist,
+    a_rule_can_use_attributes_of_the_key_to_revoke,
+    a_rule_can_use_the_provider_of_a_bound_key,
     a_forbid_of_another_tenant_has_no_effect,
-    a_permit_for_everything_does_not_open_the_tenants,
+    a_permit_for_everything_does_not_permit_managing_tenants,
 ];
 
 const FORBID_READING: &str = "@notice(\"Not today.\") forbid(principal, action == Action::\"getUser\", resource);";
@@ -49,7 +49,7 @@ async fn a_forbid_refuses_with_its_notice(aka: Aka) {
 const PERMIT_LINKING: &str = "permit(principal is ApiKey, action == Action::\"createUserIdentity\", resource) \
     when { context has external_email && context.external_email like \"*@example.com\" && resource.name like \"A*\" };";
 
-async fn a_refusal_tells_who_may_read_rules_which_rule_and_why(aka: Aka) {
+async fn a_refusal_names_the_rules_to_callers_who_may_read_them(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, github) = (acme.user().await, acme.provider("github").await);
     let linking = acme.policy(3, PERMIT_LINKING).await;
@@ -77,7 +77,7 @@ async fn a_refusal_tells_who_may_read_rules_which_rule_and_why(aka: Aka) {
     assert!(clauses.contains("context has external_email"), "{refusal}");
 }
 
-async fn a_refusal_tells_others_only_what_they_can_do_about_it(aka: Aka) {
+async fn a_refusal_tells_other_callers_only_what_they_can_do_about_it(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, github) = (acme.user().await, acme.provider("github").await);
     acme.policy(3, PERMIT_LINKING).await;
@@ -106,7 +106,7 @@ async fn a_refusal_tells_others_only_what_they_can_do_about_it(aka: Aka) {
     }
 }
 
-async fn github_accounts_can_be_kept_to_the_companys_domain(aka: Aka) {
+async fn github_accounts_can_be_limited_to_the_domain_of_the_company(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, github, slack) = (
         acme.user().await,
@@ -136,7 +136,7 @@ async fn github_accounts_can_be_kept_to_the_companys_domain(aka: Aka) {
     link(github, Some("octocat@example.com")).await.expect(201);
 }
 
-async fn all_determining_forbids_are_heard(aka: Aka) {
+async fn the_notices_of_all_determining_forbids_are_shown(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     acme.policy(0, FORBID_READING).await;
@@ -158,7 +158,7 @@ async fn all_determining_forbids_are_heard(aka: Aka) {
     assert_eq!(notices, ["Nor tomorrow.", "Not today."]);
 }
 
-async fn a_new_forbid_is_in_force_on_the_next_request(aka: Aka) {
+async fn a_new_forbid_applies_to_the_next_request(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let policy = acme
@@ -178,7 +178,7 @@ async fn a_new_forbid_is_in_force_on_the_next_request(aka: Aka) {
     assert_eq!(read_user(&acme, user).await, 403);
 }
 
-async fn a_rule_that_is_removed_is_out_of_force_on_the_next_request(aka: Aka) {
+async fn a_removed_rule_no_longer_applies_to_the_next_request(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let policy = format!("/v1/policies/{}", acme.policy(0, FORBID_READING).await);
@@ -208,7 +208,7 @@ async fn a_disabled_policy_decides_nothing(aka: Aka) {
     assert_eq!(read_user(&acme, user).await, 200);
 }
 
-async fn inside_a_level_forbid_wins(aka: Aka) {
+async fn within_a_level_forbid_wins(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     acme.policy(5, FORBID_READING).await;
@@ -232,7 +232,7 @@ async fn a_higher_level_decides_before_a_lower_one(aka: Aka) {
     assert_eq!(read_user(&acme, user).await, 403);
 }
 
-async fn where_no_rule_of_the_tenant_decides_the_scopes_do(aka: Aka) {
+async fn if_no_rule_of_the_tenant_decides_the_scopes_do(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     acme.policy(10, "forbid(principal, action == Action::\"deleteUser\", resource);")
@@ -246,7 +246,7 @@ async fn where_no_rule_of_the_tenant_decides_the_scopes_do(aka: Aka) {
     assert_eq!(read_user(&linker, user).await, 403);
 }
 
-async fn a_permit_opens_what_the_scopes_do_not(aka: Aka) {
+async fn a_permit_allows_what_the_scopes_do_not(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let linker = acme.limited_to(&["identities:write"]).await;
@@ -258,7 +258,7 @@ async fn a_permit_opens_what_the_scopes_do_not(aka: Aka) {
     linker.get("/v1/users").await.refused(403, "forbidden");
 }
 
-async fn a_rule_can_speak_of_one_key(aka: Aka) {
+async fn a_rule_can_match_one_key(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let (bot, other) = (
@@ -273,7 +273,7 @@ async fn a_rule_can_speak_of_one_key(aka: Aka) {
     assert_eq!(read_user(&other, user).await, 200);
 }
 
-async fn a_rule_can_look_at_the_user(aka: Aka) {
+async fn a_rule_can_use_attributes_of_the_user(aka: Aka) {
     let acme = aka.tenant().await;
     let create = async |name: &str, roles: &[&str]| {
         let user = json!({ "email": format!("{name}@example.com"), "name": name, "roles": roles });
@@ -306,7 +306,7 @@ async fn a_rule_that_cannot_be_evaluated_refuses(aka: Aka) {
     assert_eq!(refusal["details"]["kind"], "error");
 }
 
-async fn what_does_not_exist_is_decided_upon_like_anything_else(aka: Aka) {
+async fn policy_also_decides_on_resources_that_do_not_exist(aka: Aka) {
     let acme = aka.tenant().await;
     let (nobody, no_key) = (Uuid::now_v7(), Uuid::now_v7());
     let forbidding = |action: &str, of: &str| {
@@ -326,7 +326,7 @@ async fn what_does_not_exist_is_decided_upon_like_anything_else(aka: Aka) {
     acme.get(format!("/v1/users/{nobody}")).await.refused(403, "forbidden");
 }
 
-async fn a_rule_can_look_at_the_key_that_is_to_be_revoked(aka: Aka) {
+async fn a_rule_can_use_attributes_of_the_key_to_revoke(aka: Aka) {
     let acme = aka.tenant().await;
     let rule = "forbid(principal, action == Action::\"revokeApiKey\", resource)
         when { resource.name like \"prod*\" || resource.scopes.contains(\"users:write\") };";
@@ -346,7 +346,7 @@ async fn a_rule_can_look_at_the_key_that_is_to_be_revoked(aka: Aka) {
     }
 }
 
-async fn a_rule_can_look_at_the_provider_of_a_bound_key(aka: Aka) {
+async fn a_rule_can_use_the_provider_of_a_bound_key(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let provider = acme.provider("custom_scim").await;
@@ -377,7 +377,7 @@ async fn a_forbid_of_another_tenant_has_no_effect(aka: Aka) {
     other.get("/v1/users").await.refused(403, "forbidden");
 }
 
-async fn a_permit_for_everything_does_not_open_the_tenants(aka: Aka) {
+async fn a_permit_for_everything_does_not_permit_managing_tenants(aka: Aka) {
     let acme = aka.tenant().await;
     acme.policy(1_000_000, "permit(principal, action, resource);").await;
     let nothing_but_users = acme.limited_to(&["users:read"]).await;

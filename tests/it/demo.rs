@@ -43,7 +43,7 @@ fn paste(line: &str) -> (u16, Value) {
 }
 
 #[test]
-fn the_printed_line_links_an_account() {
+fn the_printed_command_links_an_account() {
     run(async {
         let directory = Directory::new();
         let demo = program::start(
@@ -65,7 +65,7 @@ fn the_printed_line_links_an_account() {
 }
 
 #[test]
-fn a_demo_forgets_everything() {
+fn a_demo_deletes_its_data() {
     run(async {
         let directory = Directory::new();
         for run in 0..2 {
@@ -201,7 +201,7 @@ async fn try_example(document: &Value, path: &str, method: &str, operation: &Val
 }
 
 #[test]
-fn every_example_works_at_first_press_and_answers_as_documented() {
+fn every_example_works_unchanged_and_answers_as_documented() {
     run(async {
         let document: Value = yaml_serde::from_str(include_str!("../../spec/openapi.yaml")).expect("YAML");
         let operations: Vec<_> = document["paths"].as_object().expect("paths").iter().collect();

@@ -4,10 +4,10 @@ use crate::harness::{Aka, Value, node::CLIENT, on_both_stores};
 
 on_both_stores![
     every_code_of_the_document_has_a_page,
-    a_page_for_a_code_that_there_is_not_is_not_found,
-    an_error_points_at_its_page,
+    a_page_for_an_unknown_code_is_not_found,
+    an_error_links_to_its_page,
     the_page_of_a_code_and_the_document_list_the_same_details,
-    the_page_says_what_a_look_up_finds,
+    the_page_explains_that_a_look_up_also_finds_unlinked_accounts,
 ];
 
 async fn page(aka: &Aka, path: &str) -> (u16, String) {
@@ -47,14 +47,14 @@ async fn every_code_of_the_document_has_a_page(aka: Aka) {
     }
 }
 
-async fn a_page_for_a_code_that_there_is_not_is_not_found(aka: Aka) {
+async fn a_page_for_an_unknown_code_is_not_found(aka: Aka) {
     let (status, body) = page(&aka, "/docs/errors/no_such_code").await;
 
     let body: Value = serde_json::from_str(&body).expect("the contract's error");
     assert_eq!((status, &body["code"]), (404, &Value::from("not_found")));
 }
 
-async fn an_error_points_at_its_page(aka: Aka) {
+async fn an_error_links_to_its_page(aka: Aka) {
     let acme = aka.tenant().await;
 
     let refused = acme.get("/v1/users/nobody").await.refused(400, "invalid_input");
@@ -99,7 +99,7 @@ async fn the_page_of_a_code_and_the_document_list_the_same_details(aka: Aka) {
     assert_eq!(way_out, ["way", "description", "method", "path"]);
 }
 
-async fn the_page_says_what_a_look_up_finds(aka: Aka) {
+async fn the_page_explains_that_a_look_up_also_finds_unlinked_accounts(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     let linked = acme.link(user, provider, "583231").await.expect(201);

@@ -4,11 +4,11 @@
 use crate::harness::{Aka, Caller, Uuid, Value, json, on_both_stores};
 
 on_both_stores![
-    what_the_reader_has_is_not_sent_again,
-    a_tag_is_the_same_however_the_resource_was_read,
-    a_change_of_something_else_than_was_read_is_refused,
-    nothing_is_deleted_that_has_changed_since,
-    if_match_is_asked_of_what_is_there,
+    an_unchanged_resource_is_not_sent_again,
+    an_etag_does_not_depend_on_how_the_resource_was_read,
+    a_change_based_on_an_outdated_version_is_refused,
+    a_resource_that_has_changed_is_not_deleted,
+    existence_is_checked_before_if_match,
 ];
 
 /// A resource of each kind: its path, and a change of it.
@@ -23,7 +23,7 @@ async fn resources(acme: &Caller) -> Vec<(String, Value)> {
     ]
 }
 
-async fn what_the_reader_has_is_not_sent_again(aka: Aka) {
+async fn an_unchanged_resource_is_not_sent_again(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, github) = (acme.user().await, acme.provider("github").await);
     let linked = acme.link(user, github, "583231").await.expect(201);
@@ -65,7 +65,7 @@ async fn what_the_reader_has_is_not_sent_again(aka: Aka) {
         .refused_as_unknown("user");
 }
 
-async fn a_tag_is_the_same_however_the_resource_was_read(aka: Aka) {
+async fn an_etag_does_not_depend_on_how_the_resource_was_read(aka: Aka) {
     let acme = aka.tenant().await;
     let body = json!({
         "name": "Company sign-in",
@@ -87,7 +87,7 @@ async fn a_tag_is_the_same_however_the_resource_was_read(aka: Aka) {
     assert_eq!((read.id(), &read["raw_key"]), (made.id(), &Value::Null));
 }
 
-async fn a_change_of_something_else_than_was_read_is_refused(aka: Aka) {
+async fn a_change_based_on_an_outdated_version_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let master = aka.master();
     let mut resources = resources(&acme).await;
@@ -111,7 +111,7 @@ async fn a_change_of_something_else_than_was_read_is_refused(aka: Aka) {
     }
 }
 
-async fn nothing_is_deleted_that_has_changed_since(aka: Aka) {
+async fn a_resource_that_has_changed_is_not_deleted(aka: Aka) {
     let acme = aka.tenant().await;
     for (path, change) in resources(&acme).await {
         let read = acme.get(&*path).await.expect(200);
@@ -126,7 +126,7 @@ async fn nothing_is_deleted_that_has_changed_since(aka: Aka) {
     }
 }
 
-async fn if_match_is_asked_of_what_is_there(aka: Aka) {
+async fn existence_is_checked_before_if_match(aka: Aka) {
     let acme = aka.tenant().await;
     let nobody = format!("/v1/users/{}", Uuid::now_v7());
     for tag in ["*", "\"other\""] {

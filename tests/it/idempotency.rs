@@ -17,19 +17,19 @@ use crate::harness::{
 
 on_both_stores![
     the_same_request_gets_the_first_answer_again,
-    every_operation_that_changes_something_by_post_or_patch_can_be_repeated,
-    spaces_and_the_order_of_members_do_not_make_another_request,
-    another_request_with_the_same_key_is_refused,
-    each_credential_has_keys_of_its_own,
-    of_many_at_the_same_time_one_is_carried_out,
-    two_nodes_carry_it_out_once,
-    what_a_killed_server_has_done_is_answered_by_the_next,
+    every_post_and_patch_that_changes_something_can_be_repeated,
+    white_space_and_the_order_of_fields_make_no_difference,
+    a_different_request_with_the_same_key_is_refused,
+    each_credential_has_its_own_keys,
+    of_many_concurrent_requests_one_is_carried_out,
+    two_nodes_carry_out_a_request_once,
+    a_response_survives_a_crash_of_the_server,
     a_refusal_is_not_kept,
-    policy_is_asked_again,
+    policy_is_checked_again,
     a_kept_api_key_cannot_be_read_in_the_database,
-    after_a_day_the_key_is_free_again,
-    what_is_no_key_is_refused,
-    a_key_with_what_can_be_repeated_anyway_does_nothing,
+    a_key_can_be_used_again_after_a_day,
+    an_invalid_key_is_refused,
+    a_key_has_no_effect_on_requests_that_are_idempotent_anyway,
 ];
 
 const KEY: &str = "Idempotency-Key";
@@ -195,7 +195,7 @@ async fn orders(acme: &Caller) -> Vec<(&'static str, Caller, Method, String, Val
     ]
 }
 
-async fn every_operation_that_changes_something_by_post_or_patch_can_be_repeated(aka: Aka) {
+async fn every_post_and_patch_that_changes_something_can_be_repeated(aka: Aka) {
     let acme = aka.tenant().await;
     let mut tried = BTreeSet::new();
     for together in [changes(&acme).boxed(), orders(&acme).boxed()] {
@@ -222,7 +222,7 @@ async fn every_operation_that_changes_something_by_post_or_patch_can_be_repeated
     assert_eq!(tried, documented);
 }
 
-async fn spaces_and_the_order_of_members_do_not_make_another_request(aka: Aka) {
+async fn white_space_and_the_order_of_fields_make_no_difference(aka: Aka) {
     let acme = aka.tenant().await;
     let key = format!("\"{}\"", key());
     let email = format!("{}@example.com", unique("ada"));
@@ -239,7 +239,7 @@ async fn spaces_and_the_order_of_members_do_not_make_another_request(aka: Aka) {
     assert_replayed(&again.await, &first);
 }
 
-async fn another_request_with_the_same_key_is_refused(aka: Aka) {
+async fn a_different_request_with_the_same_key_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let key = key();
     let (one, other) = (unique("one"), unique("other"));
@@ -257,7 +257,7 @@ async fn another_request_with_the_same_key_is_refused(aka: Aka) {
         .expect(201);
 }
 
-async fn each_credential_has_keys_of_its_own(aka: Aka) {
+async fn each_credential_has_its_own_keys(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let clerk = acme.limited_to(&["users:read", "users:write"]).await;
     let key = key();
@@ -271,7 +271,7 @@ async fn each_credential_has_keys_of_its_own(aka: Aka) {
     assert_eq!((users(&acme).await, users(&other).await), (2, 1));
 }
 
-async fn of_many_at_the_same_time_one_is_carried_out(aka: Aka) {
+async fn of_many_concurrent_requests_one_is_carried_out(aka: Aka) {
     let acme = aka.tenant().await;
     let key = key();
     let email = format!("{}@example.com", unique("ada"));
@@ -285,7 +285,7 @@ async fn of_many_at_the_same_time_one_is_carried_out(aka: Aka) {
     assert_eq!(users(&acme).await, 1);
 }
 
-async fn two_nodes_carry_it_out_once(aka: Aka) {
+async fn two_nodes_carry_out_a_request_once(aka: Aka) {
     let other = aka.second_node().await;
     let acme = aka.tenant().await;
     let there = acme.at(&other);
@@ -312,7 +312,7 @@ async fn two_nodes_carry_it_out_once(aka: Aka) {
     }
 }
 
-async fn what_a_killed_server_has_done_is_answered_by_the_next(aka: Aka) {
+async fn a_response_survives_a_crash_of_the_server(aka: Aka) {
     let acme = aka.tenant().await;
     let node = aka.second_node_to_be_killed().await;
     let (key, email) = (key(), format!("{}@example.com", unique("ada")));
@@ -339,7 +339,7 @@ async fn a_refusal_is_not_kept(aka: Aka) {
     assert_replayed(&link().await, &first);
 }
 
-async fn policy_is_asked_again(aka: Aka) {
+async fn policy_is_checked_again(aka: Aka) {
     let acme = aka.tenant().await;
     let (key, email) = (key(), format!("{}@example.com", unique("ada")));
     new_user(&acme, &key, &email).await.expect(201);
@@ -384,7 +384,7 @@ async fn a_kept_api_key_cannot_be_read_in_the_database(aka: Aka) {
     db.close().await.expect("a connection closes");
 }
 
-async fn after_a_day_the_key_is_free_again(aka: Aka) {
+async fn a_key_can_be_used_again_after_a_day(aka: Aka) {
     const DAY: i64 = 24 * 60 * 60 * 1_000_000;
     let acme = aka.tenant().await;
     let (one, other) = (key(), key());
@@ -426,7 +426,7 @@ fn literal(aka: &Aka, id: Uuid) -> String {
     }
 }
 
-async fn what_is_no_key_is_refused(aka: Aka) {
+async fn an_invalid_key_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let too_long = "k".repeat(256);
     for wrong in ["", "\"\"", "a b", "\u{e9}t\u{e9}", too_long.as_str()] {
@@ -447,7 +447,7 @@ async fn what_is_no_key_is_refused(aka: Aka) {
     new_user(&acme, &too_long[1..], "ada@example.com").await.expect(201);
 }
 
-async fn a_key_with_what_can_be_repeated_anyway_does_nothing(aka: Aka) {
+async fn a_key_has_no_effect_on_requests_that_are_idempotent_anyway(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let update = |name: &str| acme.put(format!("/v1/users/{user}")).json(json!({ "name": name }));

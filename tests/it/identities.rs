@@ -9,12 +9,12 @@ on_both_stores![
     a_user_without_accounts_has_an_empty_list,
     listing_the_identities_of_an_unknown_user_is_not_found,
     an_account_is_looked_up_by_provider_and_external_id,
-    looking_up_what_nobody_knows_is_not_found,
-    unlinking_leaves_the_account_known_and_linked_to_nobody,
+    looking_up_an_unknown_account_is_not_found,
+    an_unlinked_account_is_still_known,
     unlinking_twice_is_not_found,
     unlinking_below_another_user_is_not_found_and_changes_nothing,
     an_account_that_was_unlinked_and_linked_again_is_listed_once,
-    identities_show_the_name_that_their_provider_has_now,
+    identities_show_the_current_name_of_their_provider,
 ];
 
 async fn an_identity_can_be_read_by_its_id(aka: Aka) {
@@ -89,7 +89,7 @@ async fn an_account_is_looked_up_by_provider_and_external_id(aka: Aka) {
     assert_eq!(found.json, linked.json);
 }
 
-async fn looking_up_what_nobody_knows_is_not_found(aka: Aka) {
+async fn looking_up_an_unknown_account_is_not_found(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider, other) = (
         acme.user().await,
@@ -103,7 +103,7 @@ async fn looking_up_what_nobody_knows_is_not_found(aka: Aka) {
     acme.lookup(Uuid::now_v7(), "00u1").await.expect(404);
 }
 
-async fn unlinking_leaves_the_account_known_and_linked_to_nobody(aka: Aka) {
+async fn an_unlinked_account_is_still_known(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     let linked = acme.link(user, provider, "583231").await.expect(201);
@@ -151,7 +151,7 @@ async fn an_account_that_was_unlinked_and_linked_again_is_listed_once(aka: Aka) 
     assert_eq!(listed.column("id"), [json!(first)]);
 }
 
-async fn identities_show_the_name_that_their_provider_has_now(aka: Aka) {
+async fn identities_show_the_current_name_of_their_provider(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     acme.link(user, provider, "583231").await.expect(201);

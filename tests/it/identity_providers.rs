@@ -8,10 +8,10 @@ on_both_stores![
     a_new_provider_is_enabled_and_waits_for_its_first_sync,
     an_unknown_provider_is_not_found,
     providers_are_listed_and_filtered,
-    an_update_changes_what_it_names_and_nothing_else,
+    an_update_changes_only_the_given_fields,
     the_type_of_a_provider_does_not_change,
-    two_providers_cannot_have_one_name,
-    a_rule_compares_domains_in_any_case,
+    two_providers_cannot_have_the_same_name,
+    rules_compare_domains_ignoring_case,
     a_provider_with_linked_accounts_is_not_deleted,
     a_provider_without_accounts_can_be_deleted,
     a_configuration_with_a_private_key_is_refused,
@@ -118,7 +118,7 @@ async fn providers_are_listed_and_filtered(aka: Aka) {
     assert_eq!(listed("?enabled=false").await, [json!(off)]);
 }
 
-async fn an_update_changes_what_it_names_and_nothing_else(aka: Aka) {
+async fn an_update_changes_only_the_given_fields(aka: Aka) {
     let acme = aka.tenant().await;
     let provider = json!({ "name": "GitHub", "provider_type": "github", "config": { "organization": "acme" } });
     let created = acme.post("/v1/identity-providers").json(provider).await.expect(201);
@@ -228,7 +228,7 @@ async fn a_configuration_that_half_describes_an_issuer_is_refused(aka: Aka) {
     }
 }
 
-async fn two_providers_cannot_have_one_name(aka: Aka) {
+async fn two_providers_cannot_have_the_same_name(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let named = |name: &str| json!({ "name": name, "provider_type": "github" });
     let first = acme
@@ -271,7 +271,7 @@ async fn two_providers_cannot_have_one_name(aka: Aka) {
     assert!(!not_told.text().contains(&first.to_string()), "{not_told}");
 }
 
-async fn a_rule_compares_domains_in_any_case(aka: Aka) {
+async fn rules_compare_domains_ignoring_case(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     acme.policy(

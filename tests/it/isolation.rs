@@ -6,7 +6,7 @@ use crate::harness::{
 };
 
 on_both_stores![
-    things_of_another_tenant_are_like_things_that_do_not_exist,
+    resources_of_another_tenant_seem_not_to_exist,
     a_provider_of_another_tenant_cannot_be_named_in_a_body,
     lists_show_nothing_of_another_tenant,
     two_tenants_can_know_the_same_account_and_address,
@@ -75,7 +75,7 @@ fn comparable(answer: &Answer, ids: &[String]) -> (u16, Vec<(String, String)>, S
     (answer.status, headers, body)
 }
 
-async fn things_of_another_tenant_are_like_things_that_do_not_exist(aka: Aka) {
+async fn resources_of_another_tenant_seem_not_to_exist(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let things = Things::of(&other).await;
     for operation in OPERATIONS

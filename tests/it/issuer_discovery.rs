@@ -7,10 +7,10 @@ use crate::harness::{
 };
 
 on_both_stores![
-    keys_are_found_by_the_name_of_the_issuer,
+    keys_are_discovered_by_the_name_of_the_issuer,
     the_configuration_of_another_issuer_is_not_used,
-    keys_are_fetched_from_nowhere_that_the_configuration_may_not_name,
-    addresses_that_may_not_be_asked_are_refused_when_they_are_stored,
+    keys_are_fetched_only_from_permitted_addresses,
+    forbidden_addresses_are_refused_when_they_are_stored,
 ];
 
 async fn create(caller: &Caller, config: &serde_json::Value) -> Answer {
@@ -30,7 +30,7 @@ async fn read_users(acme: &Caller, server: &KeyServer) -> Answer {
     acme.with_bearer(&token).get("/v1/users").await
 }
 
-async fn keys_are_found_by_the_name_of_the_issuer(aka: Aka) {
+async fn keys_are_discovered_by_the_name_of_the_issuer(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[RSA]).await;
 
@@ -49,7 +49,7 @@ async fn the_configuration_of_another_issuer_is_not_used(aka: Aka) {
     read_users(&acme, &server).await.refused(503, "issuer_unavailable");
 }
 
-async fn keys_are_fetched_from_nowhere_that_the_configuration_may_not_name(aka: Aka) {
+async fn keys_are_fetched_only_from_permitted_addresses(aka: Aka) {
     let acme = aka.tenant().await;
     for mut configuration in [json!({}), json!([]), json!({ "jwks_uri": "file:///etc/passwd" })] {
         let server = KeyServer::start(&[RSA]).await;
@@ -62,7 +62,7 @@ async fn keys_are_fetched_from_nowhere_that_the_configuration_may_not_name(aka: 
     }
 }
 
-async fn addresses_that_may_not_be_asked_are_refused_when_they_are_stored(aka: Aka) {
+async fn forbidden_addresses_are_refused_when_they_are_stored(aka: Aka) {
     let aka = Aka::alone_with(aka.store(), &[("AKA_JWKS_ALLOW_PRIVATE", "false")]).await;
     let acme = aka.tenant().await;
     let public = json!({ "issuer": "https://issuer.example.com", "audience": AUDIENCE });

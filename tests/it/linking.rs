@@ -6,25 +6,25 @@ use crate::harness::{Aka, Answer, Caller, Uuid, json, on_both_stores};
 
 on_both_stores![
     linking_an_account_that_nobody_knows_creates_an_identity,
-    linking_needs_no_more_than_provider_and_external_id,
+    linking_requires_only_provider_and_external_id,
     linking_an_account_that_is_known_but_unlinked_keeps_its_id,
     linking_again_changes_nothing,
     linking_again_with_new_profile_fields_updates_them,
-    who_is_active_is_told_wherever_an_identity_is,
+    every_identity_shows_whether_its_user_is_active,
     linking_an_account_of_another_user_is_a_conflict,
     a_conflict_names_the_other_user_only_to_those_who_may_see_them,
     linking_to_a_user_who_does_not_exist_is_not_found,
     linking_an_account_of_a_provider_that_does_not_exist_is_not_found,
     linking_at_a_disabled_provider_is_a_conflict,
     linking_to_a_suspended_user_is_a_conflict,
-    a_user_can_be_linked_again_when_they_are_active_again,
-    external_ids_are_compared_as_they_are,
+    a_reactivated_user_can_be_linked_again,
+    external_ids_are_compared_exactly,
     the_same_external_id_at_another_provider_is_another_account,
     a_user_can_have_many_accounts_at_one_provider,
-    texts_come_back_as_they_were_sent,
-    of_64_parallel_identical_links_one_creates_the_identity,
-    of_64_users_who_want_one_account_at_once_one_gets_it,
-    the_same_holds_while_ten_thousand_other_links_are_made,
+    texts_are_returned_as_they_were_sent,
+    of_64_identical_concurrent_links_one_creates_the_identity,
+    of_64_concurrent_links_of_one_account_to_different_users_one_succeeds,
+    concurrent_links_are_consistent_while_ten_thousand_others_are_made,
 ];
 
 /// As many as the connections of the benchmark.
@@ -71,7 +71,7 @@ async fn linking_an_account_that_nobody_knows_creates_an_identity(aka: Aka) {
     assert_eq!(acme.get(location).await.expect(200).json, answer.json);
 }
 
-async fn linking_needs_no_more_than_provider_and_external_id(aka: Aka) {
+async fn linking_requires_only_provider_and_external_id(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("slack").await);
 
@@ -159,7 +159,7 @@ async fn linking_again_with_new_profile_fields_updates_them(aka: Aka) {
     assert_eq!(rows.count("outbox_events", &updates).await, 1);
 }
 
-async fn who_is_active_is_told_wherever_an_identity_is(aka: Aka) {
+async fn every_identity_shows_whether_its_user_is_active(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     let linked = acme.link(user, provider, "583231").await.expect(201);
@@ -317,7 +317,7 @@ async fn linking_to_a_suspended_user_is_a_conflict(aka: Aka) {
     acme.lookup(provider, "583231").await.refused_as_unknown("identity");
 }
 
-async fn a_user_can_be_linked_again_when_they_are_active_again(aka: Aka) {
+async fn a_reactivated_user_can_be_linked_again(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     for active in [false, true] {
@@ -330,7 +330,7 @@ async fn a_user_can_be_linked_again_when_they_are_active_again(aka: Aka) {
     acme.link(user, provider, "583231").await.expect(201);
 }
 
-async fn external_ids_are_compared_as_they_are(aka: Aka) {
+async fn external_ids_are_compared_exactly(aka: Aka) {
     let acme = aka.tenant().await;
     let (ada, grace, provider) = (acme.user().await, acme.user().await, acme.provider("okta").await);
     // The last two look the same: one code point, and two that are combined.
@@ -372,7 +372,7 @@ async fn a_user_can_have_many_accounts_at_one_provider(aka: Aka) {
     assert_eq!(listed["data"], json!([work.json, home.json]));
 }
 
-async fn texts_come_back_as_they_were_sent(aka: Aka) {
+async fn texts_are_returned_as_they_were_sent(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("custom_scim").await);
     let longest = "é".repeat(256);
@@ -405,7 +405,7 @@ async fn texts_come_back_as_they_were_sent(aka: Aka) {
     }
 }
 
-async fn of_64_parallel_identical_links_one_creates_the_identity(aka: Aka) {
+async fn of_64_identical_concurrent_links_one_creates_the_identity(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
 
@@ -421,7 +421,7 @@ async fn of_64_parallel_identical_links_one_creates_the_identity(aka: Aka) {
     assert_linked_once(&acme, provider, "583231", identity).await;
 }
 
-async fn of_64_users_who_want_one_account_at_once_one_gets_it(aka: Aka) {
+async fn of_64_concurrent_links_of_one_account_to_different_users_one_succeeds(aka: Aka) {
     let acme = aka.tenant().await;
     let provider = acme.provider("github").await;
     let mut users = Vec::new();
@@ -441,7 +441,7 @@ async fn of_64_users_who_want_one_account_at_once_one_gets_it(aka: Aka) {
     assert_linked_once(&acme, provider, "583231", winner.id()).await;
 }
 
-async fn the_same_holds_while_ten_thousand_other_links_are_made(aka: Aka) {
+async fn concurrent_links_are_consistent_while_ten_thousand_others_are_made(aka: Aka) {
     /// Callers, each with links of its own that follow one another.
     const CALLERS: usize = 50;
     const LINKS: usize = 200;

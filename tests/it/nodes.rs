@@ -7,11 +7,11 @@ use tokio::task::JoinSet;
 use crate::harness::{Aka, Answer, Caller, eventually, json, on_both_stores};
 
 on_both_stores![
-    what_one_node_writes_another_reads,
+    a_change_on_one_node_is_visible_on_another,
     a_key_that_was_revoked_on_one_node_stops_working_on_the_others,
-    a_forbid_that_was_added_on_one_node_is_in_force_on_the_others,
+    a_forbid_that_was_added_on_one_node_applies_on_the_others,
     a_provider_that_was_disabled_on_one_node_is_disabled_on_the_others,
-    a_provider_that_one_node_has_just_made_is_shown_rightly_by_the_others,
+    a_provider_just_created_on_one_node_is_shown_correctly_by_the_others,
     two_nodes_do_not_link_one_account_twice,
 ];
 
@@ -27,7 +27,7 @@ async fn until(status: u16, mut ask: impl AsyncFnMut() -> Answer) {
     .await;
 }
 
-async fn what_one_node_writes_another_reads(aka: Aka) {
+async fn a_change_on_one_node_is_visible_on_another(aka: Aka) {
     let other = aka.second_node().await;
     let acme = aka.tenant().await;
     let there = acme.at(&other);
@@ -53,7 +53,7 @@ async fn a_key_that_was_revoked_on_one_node_stops_working_on_the_others(aka: Aka
     until(401, async || bot.at(&other).get("/v1/users").await).await;
 }
 
-async fn a_forbid_that_was_added_on_one_node_is_in_force_on_the_others(aka: Aka) {
+async fn a_forbid_that_was_added_on_one_node_applies_on_the_others(aka: Aka) {
     let other = aka.second_node().await;
     let acme = aka.tenant().await;
     let there: Caller = acme.at(&other);
@@ -89,7 +89,7 @@ async fn a_provider_that_was_disabled_on_one_node_is_disabled_on_the_others(aka:
         .refused(409, "identity_provider_disabled");
 }
 
-async fn a_provider_that_one_node_has_just_made_is_shown_rightly_by_the_others(aka: Aka) {
+async fn a_provider_just_created_on_one_node_is_shown_correctly_by_the_others(aka: Aka) {
     let other = aka.second_node().await;
     let acme = aka.tenant().await;
     let there = acme.at(&other);

@@ -11,11 +11,11 @@ use crate::harness::{
 
 on_both_stores![
     tenants_are_listed,
-    a_new_key_comes_with_a_request_that_works,
-    a_key_says_what_it_may_do_and_for_how_long,
-    keys_are_listed_without_themselves,
-    a_key_is_revoked,
-    a_policy_that_locks_everybody_out_is_disabled,
+    a_new_key_is_printed_with_a_request_that_works,
+    a_key_is_created_with_scopes_and_an_expiry,
+    a_list_of_keys_does_not_contain_the_keys_themselves,
+    a_key_can_be_revoked,
+    a_policy_that_locks_everybody_out_can_be_disabled,
 ];
 
 /// Within this time a running server follows the command line.
@@ -44,7 +44,7 @@ async fn tenants_are_listed(server: Aka) {
     }
 }
 
-async fn a_new_key_comes_with_a_request_that_works(server: Aka) {
+async fn a_new_key_is_printed_with_a_request_that_works(server: Aka) {
     let acme = server.tenant().await;
     let tenant = acme.tenant().to_string();
     for scopes in ["all", "users:read", "policies:read,identities:write"] {
@@ -86,7 +86,7 @@ async fn a_new_key_comes_with_a_request_that_works(server: Aka) {
     }
 }
 
-async fn a_key_says_what_it_may_do_and_for_how_long(server: Aka) {
+async fn a_key_is_created_with_scopes_and_an_expiry(server: Aka) {
     let tenant = server.tenant().await.tenant().to_string();
     let create = |arguments: &[&str]| at(&server, &[&["key", "create", "--tenant", &tenant], arguments].concat());
 
@@ -122,7 +122,7 @@ async fn a_key_says_what_it_may_do_and_for_how_long(server: Aka) {
     assert_eq!(String::from_utf8_lossy(&between.stdout).trim(), expires);
 }
 
-async fn keys_are_listed_without_themselves(server: Aka) {
+async fn a_list_of_keys_does_not_contain_the_keys_themselves(server: Aka) {
     let acme = server.tenant().await;
     let id = acme.tenant().to_string();
     let bolt = server.tenant().await;
@@ -139,7 +139,7 @@ async fn keys_are_listed_without_themselves(server: Aka) {
     assert_eq!((&listed["name"], &listed["revoked_at"]), (&json!("all"), &Value::Null));
 }
 
-async fn a_key_is_revoked(server: Aka) {
+async fn a_key_can_be_revoked(server: Aka) {
     let acme = server.tenant().await;
     let tenant = acme.tenant().to_string();
     let leaked = acme.limited_to(&["users:read"]).await;
@@ -177,7 +177,7 @@ async fn a_key_is_revoked(server: Aka) {
     assert!(told.contains("UUID"), "{told}");
 }
 
-async fn a_policy_that_locks_everybody_out_is_disabled(server: Aka) {
+async fn a_policy_that_locks_everybody_out_can_be_disabled(server: Aka) {
     const RULE: &str = "forbid (principal, action, resource);";
     let acme = server.tenant().await;
     let tenant = acme.tenant().to_string();

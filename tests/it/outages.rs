@@ -39,7 +39,7 @@ fn requests(caller: &Caller, user: Uuid, provider: Uuid) -> Vec<crate::harness::
 }
 
 #[test]
-fn while_postgres_is_away_callers_are_told_and_afterwards_served() {
+fn requests_fail_while_postgres_is_down_and_succeed_afterwards() {
     run(async {
         let mut cluster = Cluster::start().await;
         let aka = Aka::alone_on(&cluster).await;
@@ -114,7 +114,7 @@ fn a_restart_of_postgres_between_requests_goes_unnoticed() {
 }
 
 #[test]
-fn a_change_under_way_when_postgres_goes_is_done_once_or_not_at_all() {
+fn a_change_in_progress_when_postgres_stops_is_made_once_or_not_at_all() {
     run(async {
         let mut cluster = Cluster::start().await;
         let aka = Aka::alone_on(&cluster).await;
@@ -164,7 +164,7 @@ fn a_change_under_way_when_postgres_goes_is_done_once_or_not_at_all() {
 }
 
 #[test]
-fn while_sqlite_is_locked_reads_go_on_and_writes_are_refused_until_it_is_free() {
+fn while_sqlite_is_locked_reads_succeed_and_writes_are_refused() {
     run(async {
         let aka = Aka::alone(Store::Sqlite).await;
         let acme = aka.tenant().await;
@@ -198,7 +198,7 @@ fn while_sqlite_is_locked_reads_go_on_and_writes_are_refused_until_it_is_free() 
 }
 
 #[test]
-fn while_the_disk_is_full_reads_go_on_and_writes_are_refused_until_there_is_room() {
+fn while_the_disk_is_full_reads_succeed_and_writes_are_refused() {
     run(async {
         let aka = Aka::alone(Store::Sqlite).await;
         let acme = aka.tenant().await;
@@ -246,7 +246,7 @@ fn while_the_disk_is_full_reads_go_on_and_writes_are_refused_until_there_is_room
 }
 
 #[test]
-fn a_short_lock_on_sqlite_delays_a_write_and_does_not_refuse_it() {
+fn a_short_lock_on_sqlite_only_delays_a_write() {
     run(async {
         let aka = Aka::alone(Store::Sqlite).await;
         let acme = aka.tenant().await;

@@ -11,7 +11,7 @@ on_both_stores![
     api_keys_are_paged,
     policies_are_paged,
     rules_are_paged,
-    identities_come_in_one_page_where_no_limit_is_given,
+    identities_are_one_page_if_no_limit_is_given,
     a_page_that_is_just_full_is_the_last_one,
     rows_that_are_added_meanwhile_do_not_move_others,
     a_row_that_is_deleted_meanwhile_does_not_hide_others,
@@ -175,7 +175,7 @@ async fn rules_are_paged(aka: Aka) {
     assert_paged(&acme, &format!("{path}/rules"), &expected).await;
 }
 
-async fn identities_come_in_one_page_where_no_limit_is_given(aka: Aka) {
+async fn identities_are_one_page_if_no_limit_is_given(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     for number in 0..ROWS {

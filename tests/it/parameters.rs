@@ -11,8 +11,8 @@ on_both_stores![
     a_path_that_is_not_utf_8_is_refused,
     a_query_that_is_not_utf_8_is_refused,
     a_limit_must_be_between_1_and_250,
-    a_limit_of_1_or_250_is_taken,
-    a_cursor_must_be_one_of_ours,
+    a_limit_of_1_or_250_is_accepted,
+    a_cursor_must_come_from_the_server,
     a_cursor_of_another_list_is_refused,
     a_cursor_of_another_user_or_policy_is_refused,
     a_cursor_of_another_tenant_is_refused,
@@ -22,9 +22,9 @@ on_both_stores![
     an_unknown_parameter_is_refused_by_every_operation,
     an_unknown_parameter_of_a_page_or_document_is_ignored,
     every_unknown_parameter_is_listed,
-    an_unknown_parameter_is_looked_at_after_credential_and_tenant,
-    a_lookup_needs_both_its_parameters,
-    a_lookup_takes_only_what_could_be_an_external_id,
+    unknown_parameters_are_checked_after_credential_and_tenant,
+    a_lookup_requires_both_parameters,
+    a_lookup_accepts_only_valid_external_ids,
 ];
 
 async fn an_id_in_a_path_must_be_a_uuid(aka: Aka) {
@@ -104,7 +104,7 @@ async fn a_limit_must_be_between_1_and_250(aka: Aka) {
     }
 }
 
-async fn a_limit_of_1_or_250_is_taken(aka: Aka) {
+async fn a_limit_of_1_or_250_is_accepted(aka: Aka) {
     let acme = aka.tenant().await;
     for list in lists() {
         let caller = list.caller(&acme);
@@ -115,7 +115,7 @@ async fn a_limit_of_1_or_250_is_taken(aka: Aka) {
     }
 }
 
-async fn a_cursor_must_be_one_of_ours(aka: Aka) {
+async fn a_cursor_must_come_from_the_server(aka: Aka) {
     let acme = aka.tenant().await;
     let long = "a".repeat(5000);
     let id = Uuid::now_v7().to_string();
@@ -332,7 +332,7 @@ async fn every_unknown_parameter_is_listed(aka: Aka) {
     acme.get("/v1/users?Limit=1").await.refused_input("query", "Limit");
 }
 
-async fn an_unknown_parameter_is_looked_at_after_credential_and_tenant(aka: Aka) {
+async fn unknown_parameters_are_checked_after_credential_and_tenant(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let path = "/v1/users?limt=5";
 
@@ -361,7 +361,7 @@ async fn a_parameter_that_appears_twice_is_refused(aka: Aka) {
         .refused_input("query", "enabled");
 }
 
-async fn a_lookup_needs_both_its_parameters(aka: Aka) {
+async fn a_lookup_requires_both_parameters(aka: Aka) {
     let acme = aka.tenant().await;
     let lookup = "/v1/identities/lookup";
     let provider = Uuid::now_v7().to_string();
@@ -377,7 +377,7 @@ async fn a_lookup_needs_both_its_parameters(aka: Aka) {
         .refused_input("query", "external_id");
 }
 
-async fn a_lookup_takes_only_what_could_be_an_external_id(aka: Aka) {
+async fn a_lookup_accepts_only_valid_external_ids(aka: Aka) {
     let acme = aka.tenant().await;
     let provider = Uuid::now_v7();
     let long = "a".repeat(257);

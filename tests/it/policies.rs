@@ -8,13 +8,13 @@ on_both_stores![
     a_policy_can_be_created_without_rules,
     a_policy_can_be_created_with_a_set_of_rules,
     rules_are_added_read_and_removed,
-    a_rule_says_what_its_text_says,
-    the_notice_of_a_rule_is_in_its_text_or_beside_it,
-    a_policy_goes_with_its_rules,
+    a_rule_shows_the_parts_of_its_text,
+    the_notice_of_a_rule_is_in_its_text_or_in_a_field,
+    deleting_a_policy_deletes_its_rules,
     unknown_policies_and_rules_are_not_found,
-    a_rule_that_does_not_validate_is_refused_with_cedars_words,
+    an_invalid_rule_is_refused_with_the_message_of_cedar,
     a_set_with_one_wrong_rule_is_refused_as_a_whole,
-    a_rule_that_was_changed_by_hand_and_is_none_closes_its_tenant_and_no_other,
+    an_invalid_rule_in_the_database_blocks_only_its_own_tenant,
 ];
 
 const PERMIT: &str = "permit(principal, action == Action::\"getUser\", resource);";
@@ -138,7 +138,7 @@ fn derived(rule: &Value) -> Value {
     names.iter().map(|name| rule[*name].clone()).collect()
 }
 
-async fn a_rule_says_what_its_text_says(aka: Aka) {
+async fn a_rule_shows_the_parts_of_its_text(aka: Aka) {
     let acme = aka.tenant().await;
     let policy = acme
         .post("/v1/policies")
@@ -209,7 +209,7 @@ async fn a_rule_says_what_its_text_says(aka: Aka) {
     assert!(conditions.contains("when") && conditions.contains("unless"), "{rule}");
 }
 
-async fn the_notice_of_a_rule_is_in_its_text_or_beside_it(aka: Aka) {
+async fn the_notice_of_a_rule_is_in_its_text_or_in_a_field(aka: Aka) {
     let acme = aka.tenant().await;
     let policy = format!("/v1/policies/{}/rules", acme.policy(0, PERMIT).await);
     let annotated = format!("@notice(\"Ask IT.\")\n{FORBID}");
@@ -235,7 +235,7 @@ async fn the_notice_of_a_rule_is_in_its_text_or_beside_it(aka: Aka) {
     assert_eq!(beside["notice"], "Ask HR.");
 }
 
-async fn a_policy_goes_with_its_rules(aka: Aka) {
+async fn deleting_a_policy_deletes_its_rules(aka: Aka) {
     let acme = aka.tenant().await;
     let policy = acme.policy(0, &format!("{PERMIT}{FORBID}")).await;
     let path = format!("/v1/policies/{policy}");
@@ -288,7 +288,7 @@ async fn unknown_policies_and_rules_are_not_found(aka: Aka) {
         .expect(200);
 }
 
-async fn a_rule_that_does_not_validate_is_refused_with_cedars_words(aka: Aka) {
+async fn an_invalid_rule_is_refused_with_the_message_of_cedar(aka: Aka) {
     let acme = aka.tenant().await;
     let policy = acme
         .post("/v1/policies")
@@ -337,7 +337,7 @@ async fn a_set_with_one_wrong_rule_is_refused_as_a_whole(aka: Aka) {
     assert_eq!(acme.get("/v1/policies").await.expect(200)["data"], json!([]));
 }
 
-async fn a_rule_that_was_changed_by_hand_and_is_none_closes_its_tenant_and_no_other(aka: Aka) {
+async fn an_invalid_rule_in_the_database_blocks_only_its_own_tenant(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let policy = json!({ "name": "Contractors", "cedar_policy_set": PERMIT });
     acme.post("/v1/policies").json(policy).await.expect(201);

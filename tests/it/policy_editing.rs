@@ -3,21 +3,21 @@
 use crate::harness::{Aka, Caller, Uuid, Value, json, on_both_stores};
 
 on_both_stores![
-    a_policy_is_changed_in_what_is_named,
-    a_disabled_policy_is_not_in_force,
+    only_the_given_fields_of_a_policy_change,
+    a_disabled_policy_does_not_apply,
     all_rules_are_replaced_or_none,
     an_export_can_be_imported,
     a_rule_can_be_given_by_its_parts,
     parts_that_contradict_the_text_are_refused,
     parts_that_do_not_go_together_are_refused,
-    conditions_cannot_bring_a_second_statement,
-    a_rule_is_changed_by_its_parts,
-    rules_are_put_into_an_order,
-    policies_are_put_into_an_order,
-    an_order_must_name_each_once,
-    a_change_of_something_else_than_was_read_is_refused,
+    conditions_cannot_contain_a_second_statement,
+    a_rule_can_be_changed_by_its_parts,
+    rules_can_be_reordered,
+    policies_can_be_reordered,
+    a_new_order_must_contain_each_id_once,
+    a_change_based_on_an_outdated_version_is_refused,
     an_if_match_must_be_an_etag,
-    what_cedar_only_warns_of_is_stored_and_told,
+    a_rule_that_cedar_warns_about_is_stored_with_the_warning,
 ];
 
 const PERMIT: &str = "permit(principal, action == Action::\"getUser\", resource);";
@@ -28,7 +28,7 @@ async fn policy(acme: &Caller, rules: &str) -> String {
     format!("/v1/policies/{}", acme.policy(0, rules).await)
 }
 
-async fn a_policy_is_changed_in_what_is_named(aka: Aka) {
+async fn only_the_given_fields_of_a_policy_change(aka: Aka) {
     let acme = aka.tenant().await;
     let policy = policy(&acme, PERMIT).await;
     let before = acme.get(&policy).await.expect(200);
@@ -57,7 +57,7 @@ async fn a_policy_is_changed_in_what_is_named(aka: Aka) {
         .refused_as_unknown("policy");
 }
 
-async fn a_disabled_policy_is_not_in_force(aka: Aka) {
+async fn a_disabled_policy_does_not_apply(aka: Aka) {
     let acme = aka.tenant().await;
     let user = format!("/v1/users/{}", acme.user().await);
     let policy = policy(&acme, FORBID).await;
@@ -221,7 +221,7 @@ async fn parts_that_do_not_go_together_are_refused(aka: Aka) {
     acme.post(&rules).json(unknown).await.refused_rule("conditions");
 }
 
-async fn conditions_cannot_bring_a_second_statement(aka: Aka) {
+async fn conditions_cannot_contain_a_second_statement(aka: Aka) {
     let acme = aka.tenant().await;
     let rules = format!("{}/rules", policy(&acme, PERMIT).await);
     for conditions in [
@@ -243,7 +243,7 @@ async fn conditions_cannot_bring_a_second_statement(aka: Aka) {
     assert_eq!(rule.json["conditions"], "when { true } // always", "{rule}");
 }
 
-async fn a_rule_is_changed_by_its_parts(aka: Aka) {
+async fn a_rule_can_be_changed_by_its_parts(aka: Aka) {
     let acme = aka.tenant().await;
     let text = "@notice(\"Ask IT.\")\nforbid(principal is ApiKey, action == Action::\"getUser\", resource) when { principal.name == \"x\" };";
     let rules = format!("{}/rules", policy(&acme, text).await);
@@ -298,7 +298,7 @@ fn ids(values: &Value) -> Vec<String> {
         .collect()
 }
 
-async fn rules_are_put_into_an_order(aka: Aka) {
+async fn rules_can_be_reordered(aka: Aka) {
     let acme = aka.tenant().await;
     let policy = policy(&acme, &format!("{PERMIT}{FORBID}{OTHER}")).await;
     let mut wanted = ids(&acme.get(&policy).await.expect(200)["rules"]);
@@ -313,7 +313,7 @@ async fn rules_are_put_into_an_order(aka: Aka) {
     assert_eq!(listed.column("ordinal"), [json!(0), json!(1), json!(2)]);
 }
 
-async fn policies_are_put_into_an_order(aka: Aka) {
+async fn policies_can_be_reordered(aka: Aka) {
     let acme = aka.tenant().await;
     let user = format!("/v1/users/{}", acme.user().await);
     let (permit, forbid) = (acme.policy(5, PERMIT).await, acme.policy(5, FORBID).await);
@@ -332,7 +332,7 @@ async fn policies_are_put_into_an_order(aka: Aka) {
     acme.get(&user).await.refused(403, "forbidden");
 }
 
-async fn an_order_must_name_each_once(aka: Aka) {
+async fn a_new_order_must_contain_each_id_once(aka: Aka) {
     let acme = aka.tenant().await;
     let (one, other) = (
         acme.policy(0, &format!("{PERMIT}{OTHER}")).await,
@@ -361,7 +361,7 @@ async fn an_order_must_name_each_once(aka: Aka) {
     }
 }
 
-async fn a_change_of_something_else_than_was_read_is_refused(aka: Aka) {
+async fn a_change_based_on_an_outdated_version_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let policy = policy(&acme, PERMIT).await;
     let read = acme.get(&policy).await.expect(200);
@@ -443,7 +443,7 @@ async fn an_if_match_must_be_an_etag(aka: Aka) {
     weak.await.refused(412, "precondition_failed");
 }
 
-async fn what_cedar_only_warns_of_is_stored_and_told(aka: Aka) {
+async fn a_rule_that_cedar_warns_about_is_stored_with_the_warning(aka: Aka) {
     /// It can never apply: no principal is of both types.
     const IMPOSSIBLE: &str = "permit(principal, action == Action::\"getUser\", resource)\nwhen { principal is User && principal is ApiKey };";
     /// The second letter is Cyrillic.

@@ -3,13 +3,13 @@
 use crate::harness::{Aka, Caller, Uuid, Value, json, on_both_stores};
 
 on_both_stores![
-    an_evaluation_says_what_would_be_decided,
-    a_no_names_the_clauses_that_were_not_satisfied_and_what_they_saw,
-    a_principal_can_be_put_into_groups,
-    the_built_in_rules_are_explained_too,
+    an_evaluation_shows_what_would_be_decided,
+    a_denial_lists_the_unsatisfied_clauses_and_their_values,
+    a_principal_can_be_given_groups,
+    the_built_in_rules_are_explained,
     an_evaluation_agrees_with_the_decision,
-    a_question_that_does_not_fit_the_schema_is_refused,
-    who_is_not_there_is_not_found,
+    a_request_that_does_not_match_the_schema_is_refused,
+    an_unknown_principal_is_not_found,
     the_schema_is_served,
 ];
 
@@ -30,7 +30,7 @@ fn question(principal: &str, action: &str, resource: &str, context: &Value) -> V
     json!({ "principal": principal, "action": action, "resource": resource, "context": context })
 }
 
-async fn an_evaluation_says_what_would_be_decided(aka: Aka) {
+async fn an_evaluation_shows_what_would_be_decided(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, github) = (acme.user().await, acme.provider("github").await);
     let policy = acme.policy(3, COMPANY).await;
@@ -71,7 +71,7 @@ async fn an_evaluation_says_what_would_be_decided(aka: Aka) {
     );
 }
 
-async fn a_no_names_the_clauses_that_were_not_satisfied_and_what_they_saw(aka: Aka) {
+async fn a_denial_lists_the_unsatisfied_clauses_and_their_values(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let address = acme.get(format!("/v1/users/{user}")).await.expect(200)["email"].clone();
@@ -114,7 +114,7 @@ async fn a_no_names_the_clauses_that_were_not_satisfied_and_what_they_saw(aka: A
     );
 }
 
-async fn a_principal_can_be_put_into_groups(aka: Aka) {
+async fn a_principal_can_be_given_groups(aka: Aka) {
     let acme = aka.tenant().await;
     let user = format!("user:{}", acme.user().await);
     acme.policy(
@@ -131,7 +131,7 @@ async fn a_principal_can_be_put_into_groups(aka: Aka) {
     assert_eq!(ask(json!(["auditor"])).await, true);
 }
 
-async fn the_built_in_rules_are_explained_too(aka: Aka) {
+async fn the_built_in_rules_are_explained(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let limited = acme
@@ -188,7 +188,7 @@ async fn an_evaluation_agrees_with_the_decision(aka: Aka) {
     }
 }
 
-async fn a_question_that_does_not_fit_the_schema_is_refused(aka: Aka) {
+async fn a_request_that_does_not_match_the_schema_is_refused(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, github, key) = (acme.user().await, acme.provider("github").await, own_key(&acme).await);
     let (user, provider) = (format!("user:{user}"), format!("identity_provider:{github}"));
@@ -214,7 +214,7 @@ async fn a_question_that_does_not_fit_the_schema_is_refused(aka: Aka) {
     }
 }
 
-async fn who_is_not_there_is_not_found(aka: Aka) {
+async fn an_unknown_principal_is_not_found(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let (user, of_other) = (format!("user:{}", acme.user().await), other.user().await);
     let of_other_key = own_key(&other).await;

@@ -10,11 +10,11 @@ on_both_stores![
     a_policy_that_locks_everybody_out_is_refused,
     every_way_into_a_lockout_is_refused,
     a_lockout_can_be_forced,
-    who_can_still_take_it_back_is_an_api_key_or_a_user,
+    a_key_or_user_who_can_undo_the_change_prevents_a_lockout,
     keys_that_do_not_work_do_not_count,
-    a_rule_that_cannot_be_evaluated_locks_out_too,
+    a_rule_that_cannot_be_evaluated_also_locks_out,
     a_replayed_request_is_answered_as_it_was,
-    what_is_not_there_is_not_found_first,
+    existence_is_checked_before_lockouts,
     two_changes_that_lock_out_together_do_not_both_pass,
 ];
 
@@ -140,7 +140,7 @@ async fn a_lockout_can_be_forced(aka: Aka) {
     acme.get("/v1/policies").await.expect(200);
 }
 
-async fn who_can_still_take_it_back_is_an_api_key_or_a_user(aka: Aka) {
+async fn a_key_or_user_who_can_undo_the_change_prevents_a_lockout(aka: Aka) {
     let acme = aka.tenant().await;
     let other = acme.limited_to(&["policies:write"]).await;
     let unable = acme.limited_to(&["users:read"]).await;
@@ -197,7 +197,7 @@ async fn keys_that_do_not_work_do_not_count(aka: Aka) {
     }
 }
 
-async fn a_rule_that_cannot_be_evaluated_locks_out_too(aka: Aka) {
+async fn a_rule_that_cannot_be_evaluated_also_locks_out(aka: Aka) {
     let acme = aka.tenant().await;
     let rule = "permit (principal is ApiKey, action in Action::\"policies:write\", resource) \
                 when { 9223372036854775807 + (if principal.name == \"\" then 0 else 1) > 0 };";
@@ -224,7 +224,7 @@ async fn a_replayed_request_is_answered_as_it_was(aka: Aka) {
     create(&acme, true, 3, NOBODY).await.refused(409, "policies_locked");
 }
 
-async fn what_is_not_there_is_not_found_first(aka: Aka) {
+async fn existence_is_checked_before_lockouts(aka: Aka) {
     let acme = aka.tenant().await;
     let nowhere = format!("/v1/policies/{}", Uuid::now_v7());
 
@@ -269,7 +269,7 @@ async fn two_changes_that_lock_out_together_do_not_both_pass(aka: Aka) {
 }
 
 #[test]
-fn nor_do_they_on_two_nodes() {
+fn two_changes_on_two_nodes_that_lock_out_together_do_not_both_pass() {
     run_on(Store::Postgres, async |aka| {
         let other_node = aka.second_node().await;
         for _ in 0..5 {

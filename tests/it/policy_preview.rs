@@ -13,15 +13,15 @@ on_both_stores![
     adding_a_rule_forbids_what_was_permitted,
     a_candidate_can_replace_everything,
     a_disabled_policy_can_be_tried,
-    what_was_done_with_context_is_decided_with_it_again,
-    what_would_come_out_so_already_is_told,
-    the_last_decisions_are_looked_at_and_no_others,
-    what_is_gone_is_not_decided_again,
+    logged_decisions_are_repeated_with_their_context,
+    a_decision_that_already_differs_is_marked,
+    only_the_latest_decisions_are_examined,
+    decisions_about_deleted_resources_are_not_repeated,
     a_token_is_decided_with_its_scopes,
     a_preview_changes_nothing,
     a_preview_on_one_node_knows_the_decisions_of_the_other,
     a_change_that_cannot_be_made_is_refused,
-    other_tenants_are_neither_looked_at_nor_named,
+    other_tenants_are_neither_examined_nor_named,
 ];
 
 const COMPANY: &str = r#"
@@ -199,7 +199,7 @@ async fn a_disabled_policy_can_be_tried(aka: Aka) {
     );
 }
 
-async fn what_was_done_with_context_is_decided_with_it_again(aka: Aka) {
+async fn logged_decisions_are_repeated_with_their_context(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     for active in [false, true] {
@@ -250,7 +250,7 @@ async fn what_was_done_with_context_is_decided_with_it_again(aka: Aka) {
     }
 }
 
-async fn what_would_come_out_so_already_is_told(aka: Aka) {
+async fn a_decision_that_already_differs_is_marked(aka: Aka) {
     let acme = aka.tenant().await;
     let policy = acme
         .policy(1, "forbid(principal, action == Action::\"listUsers\", resource);")
@@ -268,7 +268,7 @@ async fn what_would_come_out_so_already_is_told(aka: Aka) {
     );
 }
 
-async fn the_last_decisions_are_looked_at_and_no_others(aka: Aka) {
+async fn only_the_latest_decisions_are_examined(aka: Aka) {
     let acme = aka.tenant().await;
     let mut users = Vec::new();
     for _ in 0..5 {
@@ -296,7 +296,7 @@ async fn the_last_decisions_are_looked_at_and_no_others(aka: Aka) {
     assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
 }
 
-async fn what_is_gone_is_not_decided_again(aka: Aka) {
+async fn decisions_about_deleted_resources_are_not_repeated(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, github) = (acme.user().await, acme.provider("github").await);
     link(&acme, user, github, 1, "octocat@example.com").await.expect(201);
@@ -425,7 +425,7 @@ async fn a_change_that_cannot_be_made_is_refused(aka: Aka) {
         .refused_as_unknown("policy_rule");
 }
 
-async fn other_tenants_are_neither_looked_at_nor_named(aka: Aka) {
+async fn other_tenants_are_neither_examined_nor_named(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let policy = other.policy(0, COMPANY).await;
     let rule = other

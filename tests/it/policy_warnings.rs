@@ -3,10 +3,10 @@
 use crate::harness::{Aka, Caller, Value, json, on_both_stores};
 
 on_both_stores![
-    a_broad_permit_is_told_with_what_it_opens_and_to_whom,
-    a_narrow_rule_is_not_warned_of,
-    a_rule_that_trusts_a_name_is_told,
-    a_preview_tells_what_a_rule_would_open,
+    a_warning_names_what_a_broad_permit_allows_and_to_whom,
+    a_narrow_rule_causes_no_warning,
+    a_rule_that_relies_on_a_name_causes_a_warning,
+    a_preview_warns_about_what_a_rule_would_permit,
 ];
 
 /// The warnings of a rule that is added, and of one that is changed into it.
@@ -26,7 +26,7 @@ async fn warnings(acme: &Caller, rule: &str) -> Vec<String> {
     warnings.map(message).collect()
 }
 
-async fn a_broad_permit_is_told_with_what_it_opens_and_to_whom(aka: Aka) {
+async fn a_warning_names_what_a_broad_permit_allows_and_to_whom(aka: Aka) {
     let acme = aka.tenant().await;
     for (rule, whom, opens) in [
         (
@@ -75,7 +75,7 @@ async fn a_broad_permit_is_told_with_what_it_opens_and_to_whom(aka: Aka) {
     }
 }
 
-async fn a_narrow_rule_is_not_warned_of(aka: Aka) {
+async fn a_narrow_rule_causes_no_warning(aka: Aka) {
     let acme = aka.tenant().await;
     for rule in [
         "forbid (principal, action, resource);",
@@ -92,7 +92,7 @@ async fn a_narrow_rule_is_not_warned_of(aka: Aka) {
     }
 }
 
-async fn a_rule_that_trusts_a_name_is_told(aka: Aka) {
+async fn a_rule_that_relies_on_a_name_causes_a_warning(aka: Aka) {
     let acme = aka.tenant().await;
     let on = |principal: &str, condition: &str| {
         format!("permit (principal{principal}, action == Action::\"getUser\", resource) {condition};")
@@ -133,7 +133,7 @@ async fn a_rule_that_trusts_a_name_is_told(aka: Aka) {
     }
 }
 
-async fn a_preview_tells_what_a_rule_would_open(aka: Aka) {
+async fn a_preview_warns_about_what_a_rule_would_permit(aka: Aka) {
     let acme = aka.tenant().await;
     let rules = "permit (principal, action == Action::\"getUser\", resource);\npermit (principal, action, resource);";
 

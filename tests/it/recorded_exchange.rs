@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::harness::{Aka, Uuid, Value, on_both_stores, raw::Connection};
 
-on_both_stores![the_recorded_exchange_holds];
+on_both_stores![the_server_still_answers_as_recorded];
 
 const RECORDED: &str = include_str!("fixtures/link.http");
 
@@ -57,7 +57,7 @@ fn fill(text: &str, names: &BTreeMap<String, String>) -> String {
         .fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-async fn the_recorded_exchange_holds(aka: Aka) {
+async fn the_server_still_answers_as_recorded(aka: Aka) {
     let acme = aka.tenant().await;
     let provider = acme
         .post("/v1/identity-providers")

@@ -6,10 +6,10 @@ use crate::harness::{Aka, Answer, Caller, Uuid, Value, json, on_both_stores, row
 
 on_both_stores![
     every_change_leaves_one_audit_entry_and_one_event,
-    the_records_of_a_link_say_who_did_what_to_what,
+    the_records_of_a_link_name_actor_action_and_resource,
     an_audit_entry_has_the_decision_that_allowed_it,
-    what_changes_nothing_leaves_nothing,
-    what_is_refused_leaves_nothing,
+    a_request_that_changes_nothing_leaves_no_records,
+    a_refused_request_leaves_no_records,
     erasing_a_user_leaves_no_personal_data_in_the_records,
 ];
 
@@ -130,7 +130,7 @@ async fn every_change_leaves_one_audit_entry_and_one_event(aka: Aka) {
     }
 }
 
-async fn the_records_of_a_link_say_who_did_what_to_what(aka: Aka) {
+async fn the_records_of_a_link_name_actor_action_and_resource(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     let identity = acme.link(user, provider, "583231").await.expect(201).id();
@@ -191,7 +191,7 @@ async fn an_audit_entry_has_the_decision_that_allowed_it(aka: Aka) {
     assert!(decision["policy_version"].is_i64(), "{decision}");
 }
 
-async fn what_changes_nothing_leaves_nothing(aka: Aka) {
+async fn a_request_that_changes_nothing_leaves_no_records(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     acme.link(user, provider, "583231").await.expect(201);
@@ -211,7 +211,7 @@ async fn what_changes_nothing_leaves_nothing(aka: Aka) {
     assert_eq!(records(&acme).await, before);
 }
 
-async fn what_is_refused_leaves_nothing(aka: Aka) {
+async fn a_refused_request_leaves_no_records(aka: Aka) {
     let acme = aka.tenant().await;
     let (ada, grace, provider) = (acme.user().await, acme.user().await, acme.provider("github").await);
     let identity = acme.link(ada, provider, "583231").await.expect(201).id();

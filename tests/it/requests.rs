@@ -6,11 +6,11 @@ use crate::harness::{Aka, json, on_both_stores};
 
 on_both_stores![
     an_unknown_path_is_not_found,
-    a_slash_at_the_end_is_another_path,
-    a_wrong_method_names_the_right_ones,
+    a_path_with_a_trailing_slash_is_a_different_path,
+    an_unsupported_method_names_the_supported_ones,
     head_answers_like_get_without_a_body,
-    a_request_keeps_the_id_that_it_brings,
-    a_request_without_a_sane_id_gets_one,
+    a_request_keeps_the_id_that_the_client_sent,
+    a_request_without_a_valid_id_gets_one,
     an_error_has_the_id_of_its_request,
 ];
 
@@ -33,13 +33,13 @@ async fn an_unknown_path_is_not_found(aka: Aka) {
     }
 }
 
-async fn a_slash_at_the_end_is_another_path(aka: Aka) {
+async fn a_path_with_a_trailing_slash_is_a_different_path(aka: Aka) {
     let acme = aka.tenant().await;
 
     acme.get("/v1/users/").await.refused_as_unknown("route");
 }
 
-async fn a_wrong_method_names_the_right_ones(aka: Aka) {
+async fn an_unsupported_method_names_the_supported_ones(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     for (method, path, allowed) in [
@@ -77,7 +77,7 @@ async fn head_answers_like_get_without_a_body(aka: Aka) {
     assert_eq!(head.header("content-type"), Some("application/json"));
 }
 
-async fn a_request_keeps_the_id_that_it_brings(aka: Aka) {
+async fn a_request_keeps_the_id_that_the_client_sent(aka: Aka) {
     let acme = aka.tenant().await;
     for id in ["0198c5a0-0000-7000-8000-000000000001", "req_42", "abc.DEF-123"] {
         let answer = acme.get("/v1/users").header("x-request-id", id).await.expect(200);
@@ -85,7 +85,7 @@ async fn a_request_keeps_the_id_that_it_brings(aka: Aka) {
     }
 }
 
-async fn a_request_without_a_sane_id_gets_one(aka: Aka) {
+async fn a_request_without_a_valid_id_gets_one(aka: Aka) {
     let acme = aka.tenant().await;
     let first = acme.get("/v1/users").await.expect(200);
     let second = acme.get("/v1/users").await.expect(200);

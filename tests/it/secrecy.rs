@@ -7,8 +7,8 @@ use crate::harness::{
 };
 
 on_both_stores![
-    a_log_tells_of_every_request_and_of_no_secret,
-    a_log_line_says_who_asked_for_what_and_how_it_went,
+    the_log_has_every_request_and_no_secret,
+    a_log_line_has_the_caller_the_operation_and_the_result,
 ];
 
 /// The line that the server has logged of the answer to a request.
@@ -18,7 +18,7 @@ fn line_of(log: &str, id: &str) -> Value {
     answered.next().unwrap_or_else(|| panic!("no line of {id}\n{log}"))
 }
 
-async fn a_log_line_says_who_asked_for_what_and_how_it_went(shared: Aka) {
+async fn a_log_line_has_the_caller_the_operation_and_the_result(shared: Aka) {
     let aka = Aka::alone_with(shared.store(), &[("AKA_LOG_FORMAT", "json")]).await;
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let user = acme.user().await;
@@ -92,7 +92,7 @@ async fn a_log_line_says_who_asked_for_what_and_how_it_went(shared: Aka) {
     );
 }
 
-async fn a_log_tells_of_every_request_and_of_no_secret(shared: Aka) {
+async fn the_log_has_every_request_and_no_secret(shared: Aka) {
     // Everything that the program itself can say.
     let settings = [
         ("AKA_LOG", "info,aka=trace,sqlx=debug,sea_orm=debug"),

@@ -8,12 +8,12 @@ use crate::harness::{
 };
 
 on_both_stores![
-    a_request_that_has_begun_is_finished,
-    a_server_without_requests_stops_at_once,
-    what_was_answered_is_there_after_a_restart,
+    a_request_in_progress_is_finished,
+    a_server_without_requests_stops_immediately,
+    acknowledged_changes_survive_a_restart,
 ];
 
-async fn a_request_that_has_begun_is_finished(shared: Aka) {
+async fn a_request_in_progress_is_finished(shared: Aka) {
     let aka = Aka::alone(shared.store()).await;
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
@@ -51,7 +51,7 @@ async fn a_request_that_has_begun_is_finished(shared: Aka) {
     assert_eq!((printed, status), (Vec::new(), 0), "it prints nothing but its address");
 }
 
-async fn a_server_without_requests_stops_at_once(shared: Aka) {
+async fn a_server_without_requests_stops_immediately(shared: Aka) {
     let aka = Aka::alone(shared.store()).await;
     let acme = aka.tenant().await;
     // This leaves an idle connection behind, which the server need not wait for.
@@ -69,7 +69,7 @@ async fn a_server_without_requests_stops_at_once(shared: Aka) {
     );
 }
 
-async fn what_was_answered_is_there_after_a_restart(shared: Aka) {
+async fn acknowledged_changes_survive_a_restart(shared: Aka) {
     let aka = Aka::alone(shared.store()).await;
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);

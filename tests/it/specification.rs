@@ -14,8 +14,8 @@ use crate::harness::{
 on_both_stores![
     the_served_documents_are_the_committed_one,
     every_operation_of_the_contract_is_documented,
-    every_operation_says_what_it_answers_when_it_refuses,
-    swagger_ui_is_served_without_anything_from_elsewhere,
+    every_operation_documents_its_errors,
+    swagger_ui_loads_nothing_from_other_servers,
 ];
 
 fn committed() -> String {
@@ -167,7 +167,7 @@ async fn every_operation_of_the_contract_is_documented(aka: Aka) {
     }
 }
 
-async fn every_operation_says_what_it_answers_when_it_refuses(aka: Aka) {
+async fn every_operation_documents_its_errors(aka: Aka) {
     let Document { json, operations } = aka.document();
     let schemes = &json["components"]["securitySchemes"];
     let kind = |name: &str| [&schemes[name]["type"], &schemes[name]["in"], &schemes[name]["scheme"]].map(Value::as_str);
@@ -217,7 +217,7 @@ async fn every_operation_says_what_it_answers_when_it_refuses(aka: Aka) {
     }
 }
 
-async fn swagger_ui_is_served_without_anything_from_elsewhere(aka: Aka) {
+async fn swagger_ui_loads_nothing_from_other_servers(aka: Aka) {
     let answer = CLIENT
         .get(format!("{}/docs", aka.address()))
         .send()

@@ -9,8 +9,8 @@ on_both_stores![
     an_unknown_tenant_is_not_found,
     the_first_key_of_a_tenant_comes_from_the_master_tenant,
     a_key_for_an_unknown_tenant_is_not_found,
-    a_key_of_the_master_tenant_has_no_scopes_that_its_maker_lacks,
-    tenants_are_not_managed_with_other_keys,
+    the_master_tenant_creates_no_key_with_scopes_that_the_caller_lacks,
+    keys_of_other_tenants_do_not_manage_tenants,
 ];
 
 async fn a_new_tenant_is_not_a_master(aka: Aka) {
@@ -115,7 +115,7 @@ async fn the_first_key_of_a_tenant_comes_from_the_master_tenant(aka: Aka) {
     );
 }
 
-async fn a_key_of_the_master_tenant_has_no_scopes_that_its_maker_lacks(aka: Aka) {
+async fn the_master_tenant_creates_no_key_with_scopes_that_the_caller_lacks(aka: Aka) {
     let limited = aka.master().limited_to(&["tenants:write", "tenants:read"]).await;
     let path = format!("/v1/tenants/{}/api-keys", limited.tenant());
 
@@ -130,7 +130,7 @@ async fn a_key_for_an_unknown_tenant_is_not_found(aka: Aka) {
     aka.master().post(path).json(key).await.refused_as_unknown("tenant");
 }
 
-async fn tenants_are_not_managed_with_other_keys(aka: Aka) {
+async fn keys_of_other_tenants_do_not_manage_tenants(aka: Aka) {
     // Its key has the scopes `tenants:read` and `tenants:write`.
     let acme = aka.tenant().await;
     let own = format!("/v1/tenants/{}", acme.tenant());

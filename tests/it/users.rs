@@ -3,24 +3,24 @@
 use crate::harness::{Aka, Uuid, json, on_both_stores, unique};
 
 on_both_stores![
-    a_new_user_is_active_and_their_address_not_verified,
+    a_new_user_is_active_and_the_address_is_not_verified,
     a_user_can_be_created_without_roles,
     a_user_can_be_read_by_their_id,
     an_unknown_user_is_not_found,
     users_are_listed_oldest_first,
-    an_address_belongs_to_one_user_whatever_its_case,
+    an_address_belongs_to_one_user_ignoring_case,
     an_address_is_free_again_when_its_user_has_been_erased,
-    an_update_changes_what_it_names_and_nothing_else,
+    an_update_changes_only_the_given_fields,
     a_user_is_found_by_their_address,
     a_taken_address_names_its_user_to_those_who_may_read_them,
-    an_address_can_be_changed_and_is_then_not_verified,
-    refusals_name_the_id_that_they_speak_of,
+    a_changed_address_is_not_verified,
+    errors_name_the_id_that_they_are_about,
     suspending_and_activating_can_be_repeated,
     deleting_a_user_erases_them_and_their_identities,
     deleting_a_user_twice_is_not_found,
 ];
 
-async fn a_new_user_is_active_and_their_address_not_verified(aka: Aka) {
+async fn a_new_user_is_active_and_the_address_is_not_verified(aka: Aka) {
     let acme = aka.tenant().await;
     let email = format!("{}@Example.com", unique("Ada"));
 
@@ -103,7 +103,7 @@ async fn users_are_listed_oldest_first(aka: Aka) {
     );
 }
 
-async fn an_address_belongs_to_one_user_whatever_its_case(aka: Aka) {
+async fn an_address_belongs_to_one_user_ignoring_case(aka: Aka) {
     let acme = aka.tenant().await;
     acme.post("/v1/users")
         .json(json!({ "email": "Ada@Example.com", "name": "Ada" }))
@@ -134,7 +134,7 @@ async fn an_address_is_free_again_when_its_user_has_been_erased(aka: Aka) {
     assert_ne!(first, second);
 }
 
-async fn an_update_changes_what_it_names_and_nothing_else(aka: Aka) {
+async fn an_update_changes_only_the_given_fields(aka: Aka) {
     let acme = aka.tenant().await;
     let user = json!({ "email": "ada@example.com", "name": "Ada", "roles": ["admin"] });
     let created = acme.post("/v1/users").json(user).await.expect(201);
@@ -221,7 +221,7 @@ async fn a_taken_address_names_its_user_to_those_who_may_read_them(aka: Aka) {
     assert!(!not_told.text().contains(&id.to_string()), "{not_told}");
 }
 
-async fn an_address_can_be_changed_and_is_then_not_verified(aka: Aka) {
+async fn a_changed_address_is_not_verified(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let path = format!("/v1/users/{user}");
@@ -252,7 +252,7 @@ async fn an_address_can_be_changed_and_is_then_not_verified(aka: Aka) {
         .expect(201);
 }
 
-async fn refusals_name_the_id_that_they_speak_of(aka: Aka) {
+async fn errors_name_the_id_that_they_are_about(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider, nobody) = (acme.user().await, acme.provider("github").await, Uuid::now_v7());
     let id = |id: Uuid| json!(id);

@@ -35,7 +35,7 @@ fn new_user(caller: &Caller, name: &str) -> Request {
 }
 
 #[test]
-fn a_node_whose_clock_is_25_hours_ahead_takes_no_changes_and_says_why() {
+fn a_node_whose_clock_is_25_hours_ahead_refuses_changes_and_says_why() {
     run(async {
         let aka = Aka::alone(Store::Postgres).await;
         let acme = aka.tenant().await;

@@ -55,7 +55,7 @@ impl Load for TakesPlaces {
 }
 
 #[test]
-fn one_client_does_not_take_the_places_of_others() {
+fn one_client_cannot_use_all_connections() {
     run(async {
         let aka = Aka::alone_with(Store::Sqlite, &[("AKA_MAX_CONNECTIONS", "80")]).await;
         let bystander = aka.tenant().await;
@@ -73,7 +73,7 @@ fn one_client_does_not_take_the_places_of_others() {
 }
 
 #[test]
-fn a_client_without_a_place_is_told_so() {
+fn a_client_over_the_limit_gets_an_error() {
     run(async {
         let aka = Aka::alone_with(Store::Sqlite, &[("AKA_MAX_CONNECTIONS_PER_CLIENT", "2")]).await;
         let held = [connect(&aka, ATTACKER).await, connect(&aka, ATTACKER).await];
@@ -112,7 +112,7 @@ fn request(method: &str, path: &str) -> http::Request<()> {
 }
 
 #[test]
-fn pings_do_not_keep_a_place() {
+fn pings_do_not_keep_a_connection_open() {
     run(async {
         let aka = Aka::alone_with(Store::Sqlite, &[("AKA_IDLE_TIMEOUT", "2")]).await;
         let (requests, connection) = http2(&aka, None).await;
@@ -132,7 +132,7 @@ fn pings_do_not_keep_a_place() {
 }
 
 #[test]
-fn answers_that_no_window_lets_through_do_not_keep_a_place() {
+fn responses_blocked_by_flow_control_do_not_keep_a_connection_open() {
     run(async {
         let settings = [("AKA_MAX_CONNECTIONS_PER_CLIENT", "1"), ("AKA_IDLE_TIMEOUT", "2")];
         let aka = Aka::alone_with(Store::Sqlite, &settings).await;
@@ -148,7 +148,7 @@ fn answers_that_no_window_lets_through_do_not_keep_a_place() {
 }
 
 #[test]
-fn answers_that_are_not_read_do_not_keep_a_place() {
+fn unread_responses_do_not_keep_a_connection_open() {
     run(async {
         let aka = Aka::alone_with(Store::Sqlite, &[("AKA_MAX_CONNECTIONS_PER_CLIENT", "1")]).await;
         let mut stream = raw::connect_from(&aka, ATTACKER, Some(4096)).await;
@@ -164,7 +164,7 @@ fn answers_that_are_not_read_do_not_keep_a_place() {
 }
 
 #[test]
-fn a_client_that_only_resets_its_requests_is_cut_off() {
+fn a_client_that_only_resets_its_requests_is_disconnected() {
     run(async {
         let aka = Aka::alone(Store::Sqlite).await;
         let (mut requests, connection) = http2(&aka, None).await;

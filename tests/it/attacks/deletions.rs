@@ -10,8 +10,8 @@ use crate::harness::{Aka, Caller, Uuid, eventually, json, on_both_stores, rows, 
 
 on_both_stores![
     deleting_a_provider_with_many_accounts_does_not_slow_down_others,
-    a_deleted_provider_is_gone_at_once_and_its_accounts_soon,
-    a_deletion_goes_on_after_a_crash,
+    a_deleted_provider_disappears_immediately_and_its_accounts_soon,
+    a_deletion_continues_after_a_crash,
     a_link_that_races_with_a_deletion_does_not_survive_it,
 ];
 
@@ -94,7 +94,7 @@ async fn deleting_a_provider_with_many_accounts_does_not_slow_down_others(shared
     victim.is_unharmed(&reference, &attack).await;
 }
 
-async fn a_deleted_provider_is_gone_at_once_and_its_accounts_soon(aka: Aka) {
+async fn a_deleted_provider_disappears_immediately_and_its_accounts_soon(aka: Aka) {
     let acme = aka.tenant().await;
     let user = acme.user().await;
     let new = || {
@@ -158,7 +158,7 @@ async fn removed(aka: &Aka, provider: Uuid) {
     .await;
 }
 
-async fn a_deletion_goes_on_after_a_crash(shared: Aka) {
+async fn a_deletion_continues_after_a_crash(shared: Aka) {
     let aka = Aka::alone(shared.store()).await;
     let acme = aka.tenant().await;
     let provider = acme.provider("github").await;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::harness::{Aka, Answer, Caller, Uuid, Value, eventually, json, on_both_stores, unique};
 
 on_both_stores![
-    a_preview_tells_nothing_of_whom_the_caller_cannot_read,
-    a_preview_tells_who_may_read_what_would_change,
-    an_evaluation_looks_only_at_what_the_caller_may_read,
-    an_evaluation_does_not_tell_whether_an_address_is_known,
-    what_no_rule_looks_at_need_not_be_readable,
-    a_refusal_does_not_show_what_its_rules_saw,
-    linking_shows_what_was_sent_and_ids,
+    a_preview_reveals_nothing_that_the_caller_cannot_read,
+    a_preview_shows_changes_to_callers_who_may_read_them,
+    an_evaluation_uses_only_facts_that_the_caller_may_read,
+    an_evaluation_does_not_reveal_whether_an_address_is_known,
+    facts_that_no_rule_uses_need_not_be_readable,
+    a_refusal_does_not_reveal_the_values_that_its_rules_used,
+    linking_reveals_only_ids_and_what_was_sent,
 ];
 
 /// A user whose address begins with a letter.
@@ -55,7 +55,7 @@ async fn evaluate(caller: &Caller, principal: &str, resource: &str) -> Answer {
     caller.post("/v1/policies/evaluate").json(question).await
 }
 
-async fn a_preview_tells_nothing_of_whom_the_caller_cannot_read(aka: Aka) {
+async fn a_preview_reveals_nothing_that_the_caller_cannot_read(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, _) = user_with(&acme, 'q').await;
     // They may read keys, so that only the user stands in the way.
@@ -73,7 +73,7 @@ async fn a_preview_tells_nothing_of_whom_the_caller_cannot_read(aka: Aka) {
     assert!(!answers[0].to_string().contains(&user.to_string()), "{}", answers[0]);
 }
 
-async fn a_preview_tells_who_may_read_what_would_change(aka: Aka) {
+async fn a_preview_shows_changes_to_callers_who_may_read_them(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, _) = user_with(&acme, 'q').await;
     let prober = acme.limited_to(&["policies:read"]).await;
@@ -89,7 +89,7 @@ async fn a_preview_tells_who_may_read_what_would_change(aka: Aka) {
     assert_eq!(preview(&author, &guess('z')).await["changed"], 0);
 }
 
-async fn an_evaluation_looks_only_at_what_the_caller_may_read(aka: Aka) {
+async fn an_evaluation_uses_only_facts_that_the_caller_may_read(aka: Aka) {
     let acme = aka.tenant().await;
     let rule = guess('q').replace("getUser", "deleteUser");
     acme.policy(9, &rule).await;
@@ -120,7 +120,7 @@ async fn an_evaluation_looks_only_at_what_the_caller_may_read(aka: Aka) {
     );
 }
 
-async fn an_evaluation_does_not_tell_whether_an_address_is_known(aka: Aka) {
+async fn an_evaluation_does_not_reveal_whether_an_address_is_known(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, address) = user_with(&acme, 'q').await;
     let prober = acme.limited_to(&["policies:read"]).await;
@@ -134,7 +134,7 @@ async fn an_evaluation_does_not_tell_whether_an_address_is_known(aka: Aka) {
     assert_eq!(answers[0], answers[1]);
 }
 
-async fn what_no_rule_looks_at_need_not_be_readable(aka: Aka) {
+async fn facts_that_no_rule_uses_need_not_be_readable(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, _) = user_with(&acme, 'q').await;
     let prober = acme.limited_to(&["policies:read"]).await;
@@ -148,7 +148,7 @@ async fn what_no_rule_looks_at_need_not_be_readable(aka: Aka) {
     );
 }
 
-async fn a_refusal_does_not_show_what_its_rules_saw(aka: Aka) {
+async fn a_refusal_does_not_reveal_the_values_that_its_rules_used(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, address) = user_with(&acme, 'q').await;
     acme.policy(9, &guess('z')).await;
@@ -161,7 +161,7 @@ async fn a_refusal_does_not_show_what_its_rules_saw(aka: Aka) {
     assert!(refusal.text().contains("withheld"), "{refusal}");
 }
 
-async fn linking_shows_what_was_sent_and_ids(aka: Aka) {
+async fn linking_reveals_only_ids_and_what_was_sent(aka: Aka) {
     let acme = aka.tenant().await;
     let (user, provider) = (acme.user().await, acme.provider("github").await);
     let account = json!({

@@ -20,7 +20,7 @@ const HELD_UP_FOR: Duration = Duration::from_secs(4);
 const OTHERS_WITHIN: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_lock_on_the_rows_of_one_tenant_holds_up_no_other() {
+fn a_lock_on_the_rows_of_one_tenant_does_not_delay_others() {
     const CLIENTS: usize = 8;
     run(async {
         let aka = Aka::alone(Store::Postgres).await;

@@ -63,7 +63,7 @@ async fn traffic(
 }
 
 #[test]
-fn requests_are_answered_though_the_network_is_lost_and_served_when_it_is_back() {
+fn requests_fail_quickly_while_the_network_is_lost_and_succeed_afterwards() {
     /// Connections are lost while they are in use, at rest, and on their way back into the pool.
     const CLIENTS: usize = 12;
     run(async {
@@ -129,7 +129,7 @@ fn requests_are_answered_though_the_network_is_lost_and_served_when_it_is_back()
 }
 
 #[test]
-fn a_server_whose_database_never_answers_stops_when_it_is_asked_to() {
+fn a_server_whose_database_never_responds_can_be_stopped() {
     run(async {
         let (aka, network) = server().await;
         let acme = aka.tenant().await;

@@ -39,12 +39,12 @@ use std::time::Duration;
 
 use crate::harness::{Aka, Store, on_both_stores, run};
 
-on_both_stores![a_victim_beside_harmless_traffic_is_unharmed];
+on_both_stores![a_victim_next_to_harmless_traffic_is_unharmed];
 
 /// Clients in the tests of the measurement itself.
 const CLIENTS: usize = 4;
 
-async fn a_victim_beside_harmless_traffic_is_unharmed(aka: Aka) {
+async fn a_victim_next_to_harmless_traffic_is_unharmed(aka: Aka) {
     let (one, other) = (aka.tenant().await, aka.tenant().await);
     let victim = Victim::at(&aka).await;
     let reference = Clients::new(CLIENTS, move |_| one.get("/v1/users"));
@@ -88,7 +88,7 @@ impl Drop for Stopped<'_> {
 }
 
 #[test]
-fn a_victim_notices_a_server_that_stands_still() {
+fn a_victim_detects_a_server_that_hangs() {
     run(async {
         let aka = Aka::alone(Store::Sqlite).await;
         let bystander = aka.tenant().await;

@@ -9,16 +9,16 @@ use crate::harness::{
 };
 
 on_both_stores![
-    a_bound_key_acts_at_its_provider_only,
-    a_bound_key_makes_only_keys_like_itself,
-    a_bound_key_has_nothing_to_do_with_policies_and_tenants,
-    a_bound_key_is_shown_only_what_is_at_its_provider,
-    no_key_can_do_more_than_its_maker,
-    no_key_outlives_its_maker,
-    a_rotation_gives_nobody_more_than_they_have,
-    a_token_makes_no_key_that_can_do_more,
-    tenants_take_the_scope_itself,
-    a_key_for_another_tenant_can_do_no_more_than_its_maker,
+    a_bound_key_acts_only_on_its_provider,
+    a_bound_key_creates_only_keys_like_itself,
+    a_bound_key_has_no_access_to_policies_and_tenants,
+    a_bound_key_sees_only_resources_of_its_provider,
+    no_key_can_do_more_than_its_creator,
+    no_key_outlives_its_creator,
+    a_rotation_grants_nobody_more_rights,
+    a_token_creates_no_key_that_can_do_more,
+    managing_tenants_requires_the_scope_itself,
+    a_key_for_another_tenant_can_do_no_more_than_its_creator,
 ];
 
 /// A rule that permits whatever the built-in rules do not forbid.
@@ -61,7 +61,7 @@ fn time_in(seconds: u64) -> String {
         .expect("a time of this century")
 }
 
-async fn a_bound_key_acts_at_its_provider_only(aka: Aka) {
+async fn a_bound_key_acts_only_on_its_provider(aka: Aka) {
     let acme = lenient_tenant(&aka).await;
     let (slack, github) = (acme.provider("slack").await, acme.provider("github").await);
     let user = acme.user().await;
@@ -98,7 +98,7 @@ async fn a_bound_key_acts_at_its_provider_only(aka: Aka) {
     acme.lookup(github, "583231").await.expect(200);
 }
 
-async fn a_bound_key_makes_only_keys_like_itself(aka: Aka) {
+async fn a_bound_key_creates_only_keys_like_itself(aka: Aka) {
     let acme = lenient_tenant(&aka).await;
     let (slack, github) = (acme.provider("slack").await, acme.provider("github").await);
     let like = |provider: Option<Uuid>| json!({ "scopes": ["users:read"], "identity_provider_id": provider });
@@ -123,7 +123,7 @@ async fn a_bound_key_makes_only_keys_like_itself(aka: Aka) {
     unbound.get("/v1/users").await.expect(200);
 }
 
-async fn a_bound_key_has_nothing_to_do_with_policies_and_tenants(aka: Aka) {
+async fn a_bound_key_has_no_access_to_policies_and_tenants(aka: Aka) {
     let acme = lenient_tenant(&aka).await;
     let slack = acme.provider("slack").await;
     let everything = json!({ "scopes": crate::harness::operations::SCOPES, "identity_provider_id": slack });
@@ -139,7 +139,7 @@ async fn a_bound_key_has_nothing_to_do_with_policies_and_tenants(aka: Aka) {
     }
 }
 
-async fn a_bound_key_is_shown_only_what_is_at_its_provider(aka: Aka) {
+async fn a_bound_key_sees_only_resources_of_its_provider(aka: Aka) {
     let acme = lenient_tenant(&aka).await;
     let (slack, github) = (acme.provider("slack").await, acme.provider("github").await);
     let user = acme.user().await;
@@ -172,7 +172,7 @@ async fn a_bound_key_is_shown_only_what_is_at_its_provider(aka: Aka) {
     assert_eq!(second["has_more"], false);
 }
 
-async fn no_key_can_do_more_than_its_maker(aka: Aka) {
+async fn no_key_can_do_more_than_its_creator(aka: Aka) {
     let acme = lenient_tenant(&aka).await;
     let maker = key(&acme, json!({ "scopes": ["users:read"] })).await;
 
@@ -181,7 +181,7 @@ async fn no_key_can_do_more_than_its_maker(aka: Aka) {
     refused_by(make(&maker, more).await, "no-scopes-that-the-caller-lacks");
 }
 
-async fn no_key_outlives_its_maker(aka: Aka) {
+async fn no_key_outlives_its_creator(aka: Aka) {
     let acme = lenient_tenant(&aka).await;
     let (sooner, end, later) = (time_in(1_800), time_in(3_600), time_in(7_200));
     let ending = |at: &str| json!({ "scopes": ["users:read"], "expires_at": at });
@@ -199,7 +199,7 @@ async fn no_key_outlives_its_maker(aka: Aka) {
     refused_by(make(&rotated, ending(&sooner)).await, rule);
 }
 
-async fn a_rotation_gives_nobody_more_than_they_have(aka: Aka) {
+async fn a_rotation_grants_nobody_more_rights(aka: Aka) {
     let acme = lenient_tenant(&aka).await;
     let end = time_in(3_600);
     let brief = json!({ "scopes": ["users:read"], "expires_at": end });
@@ -226,7 +226,7 @@ async fn a_rotation_gives_nobody_more_than_they_have(aka: Aka) {
     );
 }
 
-async fn a_token_makes_no_key_that_can_do_more(aka: Aka) {
+async fn a_token_creates_no_key_that_can_do_more(aka: Aka) {
     let acme = lenient_tenant(&aka).await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
     let user = acme.user().await;
@@ -242,7 +242,7 @@ async fn a_token_makes_no_key_that_can_do_more(aka: Aka) {
     }
 }
 
-async fn tenants_take_the_scope_itself(aka: Aka) {
+async fn managing_tenants_requires_the_scope_itself(aka: Aka) {
     let master = aka.master();
     let limited = key(&master, json!({ "scopes": ["users:read", "tenants:read"] })).await;
     // The master tenant is that of all tests: nobody else is permitted anything.
@@ -265,7 +265,7 @@ async fn tenants_take_the_scope_itself(aka: Aka) {
     master.delete(format!("/v1/policies/{policy}")).await.expect(204);
 }
 
-async fn a_key_for_another_tenant_can_do_no_more_than_its_maker(aka: Aka) {
+async fn a_key_for_another_tenant_can_do_no_more_than_its_creator(aka: Aka) {
     let end = time_in(3_600);
     let scopes = ["tenants:write", "users:read"];
     let maker = key(&aka.master(), json!({ "scopes": scopes, "expires_at": end })).await;

@@ -9,7 +9,7 @@ on_both_stores![
     a_flood_of_changes_does_not_slow_down_others,
     a_flood_of_repeated_links_does_not_slow_down_others,
     a_flood_of_long_reads_does_not_slow_down_others,
-    more_changes_than_a_tenant_may_have_waiting_are_its_own_excess,
+    a_tenant_with_too_many_waiting_changes_is_refused,
 ];
 
 /// Clients of the attacker.
@@ -102,7 +102,7 @@ async fn a_flood_of_long_reads_does_not_slow_down_others(shared: Aka) {
     println!("{}", attack.answers());
 }
 
-async fn more_changes_than_a_tenant_may_have_waiting_are_its_own_excess(shared: Aka) {
+async fn a_tenant_with_too_many_waiting_changes_is_refused(shared: Aka) {
     let aka = Aka::alone(shared.store()).await;
     let (attacker, neighbour) = (aka.tenant().await, tenant(&aka).await);
     // Nothing is written for a moment, so that changes pile up.

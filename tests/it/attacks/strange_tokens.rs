@@ -13,12 +13,12 @@ use crate::harness::{
 };
 
 on_both_stores![
-    keys_that_take_long_to_verify_with_are_refused,
-    keys_that_take_long_to_verify_with_are_left_out_where_they_are_fetched,
-    few_keys_are_tried_on_one_token,
+    keys_that_are_slow_to_verify_with_are_refused,
+    slow_keys_in_a_fetched_set_are_ignored,
+    only_a_few_keys_are_tried_per_token,
     a_flood_of_tokens_of_strangers_delays_nobody,
     a_slow_issuer_does_not_delay_tokens_with_known_keys,
-    tokens_with_unknown_keys_do_not_make_the_server_ask_again_and_again,
+    tokens_with_unknown_keys_do_not_cause_repeated_fetches,
     an_issuer_that_fails_is_not_asked_for_each_token,
 ];
 
@@ -57,7 +57,7 @@ fn bogus(issuer: &str, kid: Option<&str>, bits: usize) -> String {
     by_hand(&header, &issuer.claims("eve", "users:read"), &vec![1; bits / 8])
 }
 
-async fn keys_that_take_long_to_verify_with_are_refused(aka: Aka) {
+async fn keys_that_are_slow_to_verify_with_are_refused(aka: Aka) {
     let acme = aka.tenant().await;
     for key in [
         rsa_key("long", 8192, USUAL),
@@ -86,7 +86,7 @@ async fn keys_that_take_long_to_verify_with_are_refused(aka: Aka) {
     create(&acme, &config(&good)).await.expect(201);
 }
 
-async fn keys_that_take_long_to_verify_with_are_left_out_where_they_are_fetched(aka: Aka) {
+async fn slow_keys_in_a_fetched_set_are_ignored(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[]).await;
     server.publish_set(json!({ "keys": [rsa_key("long", 8192, USUAL), RSA.jwk()] }));
@@ -100,7 +100,7 @@ async fn keys_that_take_long_to_verify_with_are_left_out_where_they_are_fetched(
         .refused(401, "unauthenticated");
 }
 
-async fn few_keys_are_tried_on_one_token(aka: Aka) {
+async fn only_a_few_keys_are_tried_per_token(aka: Aka) {
     let acme = aka.tenant().await;
     let mut keys: Vec<Value> = (0..8).map(|number| rsa_key(&number.to_string(), 4096, USUAL)).collect();
     keys.push(RSA.jwk());
@@ -175,7 +175,7 @@ async fn a_slow_issuer_does_not_delay_tokens_with_known_keys(aka: Aka) {
     strange.await.expect("no panic").refused(401, "unauthenticated");
 }
 
-async fn tokens_with_unknown_keys_do_not_make_the_server_ask_again_and_again(aka: Aka) {
+async fn tokens_with_unknown_keys_do_not_cause_repeated_fetches(aka: Aka) {
     let acme = aka.tenant().await;
     let server = KeyServer::start(&[RSA]).await;
     let issuer = Issuer::with_keys_at(&acme, &server.address()).await;

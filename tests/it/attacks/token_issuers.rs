@@ -9,17 +9,17 @@ use crate::harness::{
 };
 
 on_both_stores![
-    who_manages_providers_makes_no_issuer_of_their_own,
+    managing_providers_is_not_enough_to_configure_an_issuer,
     no_policy_replaces_the_scope_for_issuers,
-    an_issuer_grants_no_scope_that_its_maker_lacks,
-    scopes_that_give_rights_are_granted_only_where_they_are_named,
-    who_manages_providers_changes_no_issuer,
-    an_issuer_is_not_enabled_again_by_who_manages_providers,
-    a_change_of_an_issuer_takes_every_scope_that_it_grants,
-    a_token_has_what_the_roles_of_its_user_allow,
-    a_token_manages_tenants_only_where_that_was_granted,
-    two_providers_are_not_the_same_issuer,
-    two_nodes_do_not_make_the_same_issuer_twice,
+    an_issuer_grants_no_scope_that_its_creator_lacks,
+    scopes_that_give_rights_are_granted_only_if_they_are_named,
+    managing_providers_is_not_enough_to_change_an_issuer,
+    managing_providers_is_not_enough_to_enable_an_issuer,
+    changing_an_issuer_requires_every_scope_that_it_grants,
+    the_roles_of_its_user_limit_a_token,
+    a_token_manages_tenants_only_if_that_was_granted,
+    two_providers_cannot_have_the_same_issuer,
+    two_nodes_cannot_configure_the_same_issuer_twice,
 ];
 
 /// Scopes that whoever manages providers has, and no more.
@@ -52,7 +52,7 @@ fn path(provider: Uuid) -> String {
     format!("/v1/identity-providers/{provider}")
 }
 
-async fn who_manages_providers_makes_no_issuer_of_their_own(aka: Aka) {
+async fn managing_providers_is_not_enough_to_configure_an_issuer(aka: Aka) {
     let acme = aka.tenant().await;
     let attacker = acme.limited_to(&PROVIDERS).await;
     let (issuer, config) = own_issuer();
@@ -89,7 +89,7 @@ async fn no_policy_replaces_the_scope_for_issuers(aka: Aka) {
     }
 }
 
-async fn an_issuer_grants_no_scope_that_its_maker_lacks(aka: Aka) {
+async fn an_issuer_grants_no_scope_that_its_creator_lacks(aka: Aka) {
     let acme = aka.tenant().await;
     let maker = ["identity-providers:write", "token-issuers:write", "users:read"];
     let maker = acme.limited_to(&maker).await;
@@ -114,7 +114,7 @@ async fn an_issuer_grants_no_scope_that_its_maker_lacks(aka: Aka) {
     }
 }
 
-async fn scopes_that_give_rights_are_granted_only_where_they_are_named(aka: Aka) {
+async fn scopes_that_give_rights_are_granted_only_if_they_are_named(aka: Aka) {
     let acme = aka.tenant().await;
     let (issuer, config) = own_issuer();
 
@@ -158,7 +158,7 @@ async fn scopes_that_give_rights_are_granted_only_where_they_are_named(aka: Aka)
     }
 }
 
-async fn who_manages_providers_changes_no_issuer(aka: Aka) {
+async fn managing_providers_is_not_enough_to_change_an_issuer(aka: Aka) {
     let acme = aka.tenant().await;
     let attacker = acme.limited_to(&PROVIDERS).await;
     let (issuer, mut config) = own_issuer();
@@ -202,7 +202,7 @@ async fn who_manages_providers_changes_no_issuer(aka: Aka) {
     assert_eq!(renamed["config"], known["config"]);
 }
 
-async fn an_issuer_is_not_enabled_again_by_who_manages_providers(aka: Aka) {
+async fn managing_providers_is_not_enough_to_enable_an_issuer(aka: Aka) {
     let acme = aka.tenant().await;
     let attacker = acme.limited_to(&PROVIDERS).await;
     let (_, config) = own_issuer();
@@ -221,7 +221,7 @@ async fn an_issuer_is_not_enabled_again_by_who_manages_providers(aka: Aka) {
     create(&acme, &config).await.expect(201);
 }
 
-async fn a_change_of_an_issuer_takes_every_scope_that_it_grants(aka: Aka) {
+async fn changing_an_issuer_requires_every_scope_that_it_grants(aka: Aka) {
     let acme = aka.tenant().await;
     let (_, config) = own_issuer();
     let config = with(config, "scopes", json!(["users:read", "policies:write"]));
@@ -236,7 +236,7 @@ async fn a_change_of_an_issuer_takes_every_scope_that_it_grants(aka: Aka) {
     maker.put(path(provider)).json(fewer).await.expect(200);
 }
 
-async fn a_token_has_what_the_roles_of_its_user_allow(aka: Aka) {
+async fn the_roles_of_its_user_limit_a_token(aka: Aka) {
     let acme = aka.tenant().await;
     let (issuer, config) = own_issuer();
     let role_scopes = json!({ "reader": ["users:read"], "linker": ["identities:write"], "more": ["policies:write"] });
@@ -273,7 +273,7 @@ async fn a_token_has_what_the_roles_of_its_user_allow(aka: Aka) {
     stranger.get("/v1/users").await.refused(403, "forbidden");
 }
 
-async fn a_token_manages_tenants_only_where_that_was_granted(aka: Aka) {
+async fn a_token_manages_tenants_only_if_that_was_granted(aka: Aka) {
     let aka = Aka::alone(aka.store()).await;
     let (master, other) = (aka.master(), aka.tenant().await);
     let (issuer, config) = own_issuer();
@@ -295,7 +295,7 @@ async fn a_token_manages_tenants_only_where_that_was_granted(aka: Aka) {
     by_token.post(&keys_of_other).json(&key).await.refused(403, "forbidden");
 }
 
-async fn two_providers_are_not_the_same_issuer(aka: Aka) {
+async fn two_providers_cannot_have_the_same_issuer(aka: Aka) {
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
     let (_, config) = own_issuer();
     let first = create(&acme, &config).await.expect(201).id();
@@ -327,7 +327,7 @@ async fn two_providers_are_not_the_same_issuer(aka: Aka) {
         .expect(200);
 }
 
-async fn two_nodes_do_not_make_the_same_issuer_twice(aka: Aka) {
+async fn two_nodes_cannot_configure_the_same_issuer_twice(aka: Aka) {
     let node = aka.second_node().await;
     let acme = aka.tenant().await;
     let there = acme.at(&node);

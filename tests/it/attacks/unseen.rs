@@ -13,12 +13,12 @@ use crate::harness::{
 };
 
 on_both_stores![
-    a_secret_of_a_provider_is_nowhere,
-    what_may_be_shown_of_a_provider_is_shown,
+    a_secret_of_a_provider_appears_nowhere,
+    the_public_configuration_of_a_provider_is_shown,
     a_secret_stays_until_it_is_removed,
-    secrets_of_an_older_version_are_sealed_by_the_next_start,
-    a_tag_cannot_be_made_without_the_key_of_the_servers,
-    an_erased_user_is_in_no_byte_of_the_store,
+    secrets_of_an_older_version_are_sealed_at_the_next_start,
+    an_etag_cannot_be_computed_without_the_key_of_the_servers,
+    no_byte_of_an_erased_user_remains_in_the_store,
     a_user_with_many_accounts_is_erased_with_all_of_them,
     accounts_that_look_the_same_are_refused,
     domains_are_compared_in_their_ascii_form,
@@ -120,7 +120,7 @@ fn with_secrets() -> Vec<(&'static str, Value)> {
     ]
 }
 
-async fn a_secret_of_a_provider_is_nowhere(shared: Aka) {
+async fn a_secret_of_a_provider_appears_nowhere(shared: Aka) {
     let settings = [("AKA_LOG", "trace")];
     let aka = Aka::alone_with(shared.store(), &settings).await;
     let acme = aka.tenant().await;
@@ -156,7 +156,7 @@ async fn a_secret_of_a_provider_is_nowhere(shared: Aka) {
     assert_eq!(found(&["hush"], &everything_in(&aka).await), None);
 }
 
-async fn what_may_be_shown_of_a_provider_is_shown(aka: Aka) {
+async fn the_public_configuration_of_a_provider_is_shown(aka: Aka) {
     let acme = aka.tenant().await;
     for (provider_type, config) in [
         (
@@ -243,7 +243,7 @@ async fn a_secret_stays_until_it_is_removed(aka: Aka) {
     );
 }
 
-async fn secrets_of_an_older_version_are_sealed_by_the_next_start(shared: Aka) {
+async fn secrets_of_an_older_version_are_sealed_at_the_next_start(shared: Aka) {
     let aka = Aka::alone(shared.store()).await;
     let acme = aka.tenant().await;
     let provider = acme.provider("github").await;
@@ -307,7 +307,7 @@ fn hash_of_user(user: &Value) -> String {
     format!("\"{}\"", hexadecimal(&hash[..12]))
 }
 
-async fn a_tag_cannot_be_made_without_the_key_of_the_servers(shared: Aka) {
+async fn an_etag_cannot_be_computed_without_the_key_of_the_servers(shared: Aka) {
     let aka = Aka::alone(shared.store()).await;
     let acme = aka.tenant().await;
     let path = format!("/v1/users/{}", acme.user().await);
@@ -397,7 +397,7 @@ async fn somebody_with_a_past(acme: &Caller) -> String {
     user
 }
 
-async fn an_erased_user_is_in_no_byte_of_the_store(shared: Aka) {
+async fn no_byte_of_an_erased_user_remains_in_the_store(shared: Aka) {
     let settings = [("AKA_LOG", "info,aka=trace,sqlx=debug,sea_orm=debug")];
     let aka = Aka::alone_with(shared.store(), &settings).await;
     let (acme, other) = (aka.tenant().await, aka.tenant().await);
