@@ -1,9 +1,9 @@
-//! What a client takes: lists of names with weights, as in `Accept` and `Accept-Encoding` (RFC 9110 §12.4.2).
+//! What a client accepts: lists of names with weights, as in `Accept` and `Accept-Encoding` (RFC 9110 §12.4.2).
 
 use poem::http::{HeaderMap, HeaderName, header::ACCEPT};
 
-/// The names in all headers of a kind, in lower case, each with its weight. One without a weight, or with one that is no
-/// number, has 1.
+/// The names in all headers of a kind, in lower case, each with its weight. The default weight is 1, also if the
+/// weight is not a number.
 pub fn weights(headers: &HeaderMap, kind: HeaderName) -> impl Iterator<Item = (String, f32)> {
     let values = headers.get_all(kind).iter();
     let names = values
@@ -17,8 +17,8 @@ pub fn weights(headers: &HeaderMap, kind: HeaderName) -> impl Iterator<Item = (S
     })
 }
 
-/// Whether a client asks for a page and not for JSON: it names HTML, and JSON not at all or with a lower weight. Browsers
-/// do, programs do not.
+/// Whether a client prefers a page to JSON: it accepts HTML, and does not accept JSON or gives it a lower weight.
+/// Browsers do, programs do not.
 #[must_use]
 pub fn wants_page(headers: &HeaderMap) -> bool {
     let weight_of = |media_type: &str| {

@@ -1,11 +1,11 @@
-//! Answers in fewer bytes, for clients that take gzip (RFC 9110 §8.4.1.3).
+//! Compression of responses, for clients that accept gzip (RFC 9110 §8.4.1.3).
 //!
-//! * Pages and documents do not change while the server runs: each is packed once ([`StaticPage`]).
-//! * Of the other answers only those to readers, and only those without an `ETag`: the tag names the bytes of an answer
-//!   (RFC 9110 §8.8.3.3), and one that was weakened because of its coding could not be sent back as `If-Match`. What has a
-//!   tag is small. What holds a key is never packed: its length would say something about it.
-//! * They are packed while they are sent, each part as soon as it is there ([`packed`]): nothing waits for the end of an
-//!   answer, which a stream may not have.
+//! * Pages and documents do not change while the server runs, so each is compressed once ([`StaticPage`]).
+//! * Other responses are compressed only if they answer a `GET` and have no `ETag`: the tag identifies the bytes of a response
+//!   (RFC 9110 §8.8.3.3), and a tag weakened because of compression could not be sent as `If-Match`. Responses with a tag are
+//!   small. A response with a key is never compressed, because its length would reveal something about the key.
+//! * They are compressed while they are sent, each part as soon as it is available ([`packed`]): nothing waits for the end of a
+//!   response, which a stream may not have.
 
 use std::{
     io::{self, Write as _},

@@ -1,8 +1,8 @@
-//! Which pages of other origins may call the API from a browser (CORS: Fetch Standard, "CORS protocol"). None, until the
-//! operator names them: whoever needs it has a page of their own.
+//! Which pages of other origins may call the API from a browser (CORS: Fetch Standard, "CORS protocol"). By default
+//! none: an operator who needs this configures the origins.
 //!
-//! Credentials are headers here and no cookies, so that an answer never allows credentials: a page must have been given
-//! a key to send one.
+//! Credentials are headers here, not cookies. Therefore a response never allows credentials: to send a key, a page
+//! must have been given one.
 
 use std::str::FromStr;
 
@@ -12,14 +12,14 @@ use poem::{
 };
 use url::Url;
 
-/// What a page may send beside what every page may.
+/// Headers that a page may send in addition to those that are always allowed.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-API-Key, X-Request-ID, X-Tenant-ID",
 );
-/// What a page may read beside what every page may.
+/// Headers that a page may read in addition to those that are always exposed.
 const ANSWER_HEADERS: HeaderValue =
     HeaderValue::from_static("Allow, ETag, Idempotent-Replayed, Location, Retry-After, WWW-Authenticate, X-Request-ID");
-/// For how many seconds a browser need not ask again.
+/// For how many seconds a browser may cache the answer.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("3600");
 const ANY: &str = "*";
 
@@ -47,25 +47,25 @@ impl FromStr for Origin {
     }
 }
 
-/// The pages that may.
+/// The origins whose pages may call the API.
 #[derive(Clone, Debug, Default)]
 pub struct CrossOrigin(Vec<Origin>);
 
 impl CrossOrigin {
-    /// Those of these origins.
+    /// Allows these origins.
     #[must_use]
     pub const fn new(origins: Vec<Origin>) -> Self {
         Self(origins)
     }
 
-    /// Tells the browser whether the page of an origin may read an answer; of the answer to `OPTIONS`, whether it may
-    /// send the request.
+    /// Tells the browser whether a page of the origin may read the response and, in a response to `OPTIONS`, whether
+    /// it may send the request.
     pub fn tell(&self, origin: Option<&HeaderValue>, response: &mut Response) {
         if self.0.is_empty() {
             return;
         }
         let headers = response.headers_mut();
-        // A cache must not give the answer for one origin to another.
+        // A cache must not return the response for one origin to another.
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         let Some(allowed) = self.0.iter().find(|Origin(one)| one == ANY || Some(one) == origin) else {
             return;

@@ -1,12 +1,12 @@
-//! Where to listen: the address as people write it, and the socket that has it.
+//! The address to listen on, as people write it, and its socket.
 
 use std::{fmt, io, net::SocketAddr, str::FromStr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that the system may hold until they are accepted.
+/// The number of connections that the system may queue until they are accepted.
 const BACKLOG: u32 = 1024;
-/// The address of this machine that only programs on it can reach.
+/// The loopback address, which only programs on this machine can reach.
 const LOOPBACK: &str = "127.0.0.1";
 
 /// An address and port, as in `127.0.0.1:8080` or `[::1]:8080`, a host name and port, or a port alone.
@@ -60,19 +60,19 @@ impl fmt::Display for Listen {
 }
 
 impl Listen {
-    /// Takes the address, without letting anybody connect yet. A server does this before it touches its database, so that
-    /// one that cannot listen changes nothing.
+    /// Binds the address without accepting connections yet. A server does this before it opens its database, so that
+    /// a server that cannot listen changes nothing.
     ///
     /// # Errors
     ///
-    /// Where the address cannot be had.
+    /// If the address cannot be bound.
     pub async fn bind(&self) -> Result<Bound, io::Error> {
         let named = |error: io::Error| self.named(&error);
         let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.host.as_str(), self.port))
             .await
             .map_err(named)?
             .collect();
-        // Where a name has addresses of both kinds, clients that know one kind only know this one.
+        // If a name has addresses of both kinds, clients that support only one kind support this one.
         addresses.sort_by_key(SocketAddr::is_ipv6);
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses {
@@ -107,24 +107,24 @@ fn bind(address: SocketAddr) -> Result<TcpSocket, io::Error> {
     } else {
         TcpSocket::new_v6()
     }?;
-    // As for every server: connections of one that has just ended do not stand in the way of the next.
+    // As usual for servers: connections of a server that has just ended do not prevent the next one from listening.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
 }
 
-/// A socket with its address, before it lets anybody connect.
+/// A bound socket that does not accept connections yet.
 pub struct Bound {
     socket: TcpSocket,
     wanted: Listen,
 }
 
 impl Bound {
-    /// Lets clients connect.
+    /// Starts to accept connections.
     ///
     /// # Errors
     ///
-    /// Where another program was faster.
+    /// If another program listens on the address since.
     pub fn listen(self) -> Result<TcpListener, io::Error> {
         let Self { socket, wanted } = self;
         socket.listen(BACKLOG).map_err(|error| wanted.named(&error))

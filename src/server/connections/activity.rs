@@ -1,7 +1,7 @@
-//! What a connection is doing, for judging whether it may stay.
+//! What a connection is doing, to decide whether it may stay open.
 //!
-//! Only requests count as activity. A client that answers PINGs, changes its settings or opens windows is there, but
-//! does nothing for which it would need a place.
+//! Only requests count as activity. A client that answers PINGs, changes its settings or opens windows is alive, but
+//! does nothing that needs a connection.
 
 use std::{
     sync::{
@@ -13,56 +13,56 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// How long a new connection may take until its first request has begun, and how long the head of any request may take
+/// How long a new connection may take until its first request begins, and how long the head of any request may take
 /// from its first byte to its last.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may last. Then it is closed between two requests, so that no client holds its place for ever, and
-/// so that clients of a load balancer come to new servers.
+/// How long a connection may last. Then it is closed between two requests, so that no client keeps it forever, and so
+/// that clients of a load balancer are distributed to new servers.
 const MAX_AGE: Duration = Duration::from_hours(1);
-/// How long a connection that is to be closed may take over the requests that it still has. More than a request may take.
+/// How long a connection that is being closed may take for its remaining requests. More than a request may take.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long it may take where it has none.
+/// How long it may take if it has none.
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection with requests may go without any progress: the 15 seconds that a request may take, and half a
-/// minute in which nothing of an answer is taken, as where HTTP/2's windows are 0.
+/// How long a connection with requests may go without any progress: the 15 seconds that a request may take, and half
+/// a minute in which nothing of the response is read, for example because HTTP/2's windows are 0.
 const STUCK_TIMEOUT: Duration = Duration::from_secs(45);
-/// Requests that a client may begin and reset before they are answered. One that resets more than that, and more than it
-/// lets be answered, makes work and wants nothing (CVE-2023-44487).
+/// The number of requests that a client may reset before they are answered. A client that resets more than that, and
+/// more than it allows to be answered, only causes work (CVE-2023-44487).
 const MAX_CANCELLED: u32 = 100;
-/// No time.
+/// The time is not set.
 const NEVER: u64 = u64::MAX;
 
-/// What a connection is doing. Shared by those who see a part of it: the socket, the requests, and who judges.
+/// What a connection is doing. Shared by the socket, the requests, and the task that checks connections.
 pub struct Activity {
     opened: Instant,
     http2: AtomicBool,
-    /// The last time that a request made progress, in milliseconds after `opened`.
+    /// When a request last made progress, in milliseconds after `opened`.
     last: AtomicU64,
-    /// When the first byte of a head came that is not complete yet, in milliseconds after `opened`.
+    /// When the first byte of an incomplete head arrived, in milliseconds after `opened`.
     head: AtomicU64,
     requests: AtomicU32,
-    /// Requests that are not answered, or whose answer has not been taken whole.
+    /// The number of requests whose response has not been read completely.
     unfinished: AtomicU32,
     cancelled: AtomicU32,
-    /// Told when so many requests are cancelled that it must not wait for the next look at the connection.
+    /// Notified when so many requests are canceled that the connection must be checked immediately.
     alarm: Notify,
 }
 
-/// What is to be done with a connection.
+/// What to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may stay.
+    /// Keep it open.
     Stay,
-    /// It is to finish the requests that it has, and to be closed.
+    /// Close it after its current requests.
     Close,
-    /// It is to be told that it was too slow, and to be cut off.
+    /// Send an error, because it was too slow, and close it.
     Refuse,
-    /// It is to be cut off.
+    /// Close it immediately.
     Cut,
 }
 
 impl Activity {
-    /// Of a connection that has just been opened.
+    /// The activity of a connection that has just been opened.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -87,14 +87,14 @@ impl Activity {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
-    /// It speaks HTTP/2.
+    /// Notes that the connection uses HTTP/2.
     pub fn speaks_http2(&self) {
         self.http2.store(true, Ordering::Relaxed);
     }
 
-    /// Bytes have come. Returns whether they are the first of a head.
+    /// Notes that bytes have arrived. Returns whether they are the first of a head.
     pub fn received(&self) -> bool {
-        // Between two requests of HTTP/1.1 there is only the head of the next. In HTTP/2 there are other frames.
+        // Between two requests of HTTP/1.1 only the head of the next can arrive. In HTTP/2 there are other frames.
         if self.http2.load(Ordering::Relaxed) || self.unfinished.load(Ordering::Relaxed) > 0 {
             return false;
         }
@@ -104,7 +104,7 @@ impl Activity {
         begun.is_ok()
     }
 
-    /// Bytes were taken by the client.
+    /// Notes that the client has read bytes.
     pub fn sent(&self) {
         if !self.http2.load(Ordering::Relaxed) {
             self.progress();
@@ -115,7 +115,7 @@ impl Activity {
         self.last.store(self.now(), Ordering::Relaxed);
     }
 
-    /// A request begins. It is unfinished until what is returned is dropped.
+    /// Notes that a request begins. It is unfinished until the returned guard is dropped.
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> Unfinished {
         self.progress();
@@ -128,12 +128,12 @@ impl Activity {
         }
     }
 
-    /// Ends when the connection must be judged now.
+    /// Waits until the connection must be checked immediately.
     pub async fn alarmed(&self) {
         self.alarm.notified().await;
     }
 
-    /// What is to be done with the connection, which has been closing for so long if it has.
+    /// What to do with the connection. `closing` is how long it has been closing, if it is.
     #[must_use]
     pub fn judge(&self, idle_timeout: Duration, closing: Option<Duration>) -> Verdict {
         let since = |time: u64| Duration::from_millis(self.now().saturating_sub(time));
@@ -167,20 +167,20 @@ impl Activity {
     }
 }
 
-/// A request that is not answered, or whose answer has not been taken whole.
+/// A request whose response has not been read completely.
 pub struct Unfinished {
     activity: Arc<Activity>,
     answered: bool,
 }
 
 impl Unfinished {
-    /// It is answered.
+    /// Notes that it was answered.
     pub fn answered(&mut self) {
         self.answered = true;
         self.activity.progress();
     }
 
-    /// A part of the answer was taken.
+    /// Notes that a part of the response was read.
     pub fn progress(&self) {
         self.activity.progress();
     }

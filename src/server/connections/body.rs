@@ -1,4 +1,4 @@
-//! Bodies: what of a request's body was not read, and how an answer's body is handed out.
+//! Bodies: the unread rest of a request body, and how a response body is sent in pieces.
 
 use std::{
     io,
@@ -16,22 +16,22 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::activity::Unfinished;
 
-/// What is read of a body that nobody wants, so that its sender gets to reading the answer: bytes, and time.
+/// How much of an unwanted body is read so that its sender gets to read the response, in bytes, and for how long.
 pub const DRAINED: (usize, Duration) = (1024 * 1024, Duration::from_secs(1));
-/// An answer is handed out in pieces of this size in bytes. HTTP/2 keeps a piece until the client's window lets it go, even
-/// where the window has room for a single byte.
+/// The size in bytes of the pieces of a response body. HTTP/2 keeps a whole piece in memory until the client's window
+/// lets it through, even if the window has room for only a single byte.
 const PIECE: usize = 16 * 1024;
 
-/// A request's body of which is known whether it was read to its end.
+/// A request body that records whether it was read to its end.
 pub struct Watched {
     inner: Option<BoxBody<Bytes, io::Error>>,
     unread: Arc<AtomicBool>,
-    /// Whether its sender waits to be told that it is wanted (RFC 9110 §10.1.1), and has sent nothing yet.
+    /// Whether its sender waits for `100 Continue` (RFC 9110 §10.1.1) and has sent nothing yet.
     waits: bool,
 }
 
 impl Watched {
-    /// Watches a body.
+    /// Wraps a body.
     #[must_use]
     pub const fn new(body: BoxBody<Bytes, io::Error>, unread: Arc<AtomicBool>, waits: bool) -> Self {
         Self {
@@ -72,8 +72,8 @@ impl Body for Watched {
 }
 
 impl Drop for Watched {
-    /// Reads on for a while where the body was not wanted. A connection that is closed with bytes unread is reset, and
-    /// takes the answer with it that its client has not read yet.
+    /// Reads an unwanted body for a while. If a connection is closed with unread bytes, it is reset, and the response
+    /// is lost if the client has not read it yet.
     fn drop(&mut self) {
         let unread = self.unread.load(Ordering::Relaxed) && !self.waits;
         if let Some(mut rest) = self.inner.take().filter(|_| unread) {
@@ -89,16 +89,16 @@ impl Drop for Watched {
     }
 }
 
-/// An answer's body, in pieces. Its request is unfinished until the last one is taken.
+/// A response body in pieces. Its request is unfinished until the last piece has been sent.
 pub struct Pieces {
     inner: BoxBody<Bytes, io::Error>,
-    /// What is left of the frame that was begun.
+    /// The rest of the current frame.
     rest: Bytes,
     request: Unfinished,
 }
 
 impl Pieces {
-    /// The body of the answer to a request.
+    /// The body of the response to a request.
     #[must_use]
     pub const fn new(body: BoxBody<Bytes, io::Error>, request: Unfinished) -> Self {
         Self {

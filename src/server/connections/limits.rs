@@ -5,18 +5,19 @@ use std::time::Duration;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files that are kept for the database, for fetching issuers' keys, for the log, and for connections that are being
-/// refused.
+/// The number of files reserved for the database, for fetching issuers' keys, for the log, and for connections that
+/// are being refused.
 const RESERVED_FILES: u64 = 256;
-/// The limit of files to ask for where the system names none.
+/// The limit of files to request if the system has no maximum.
 const MANY_FILES: u64 = 65_536;
-/// One client, behind one address, gets this part of all connections unless a setting says otherwise.
+/// By default, one client address gets this fraction of all connections.
 const SHARE: usize = 4;
 
 /// How many connections there may be, and for how long one may be idle.
 #[derive(Args, Clone, Debug)]
 pub struct Limits {
-    /// Connections at a time. More are refused with 503. Lowered to what the process may have open, if that is less
+    /// The maximum number of open connections. More are refused with 503. Lowered if the process may not open that
+    /// many files
     #[arg(
         long,
         env = "AKA_MAX_CONNECTIONS",
@@ -26,9 +27,9 @@ pub struct Limits {
         hide_env_values = true
     )]
     max_connections: usize,
-    /// Connections at a time from one client address (IPv6: from one /64 network). More are refused with 503. Behind a
-    /// proxy all connections come from its address: give this the value of --max-connections there. Default: a quarter of
-    /// --max-connections
+    /// The maximum number of open connections from one client address (IPv6: from one /64 network). More are refused
+    /// with 503. Behind a proxy, all connections come from its address: set this to the value of --max-connections.
+    /// Default: a quarter of --max-connections
     #[arg(
         long,
         env = "AKA_MAX_CONNECTIONS_PER_CLIENT",
@@ -37,8 +38,8 @@ pub struct Limits {
         hide_env_values = true
     )]
     max_connections_per_client: Option<usize>,
-    /// Seconds after which a connection without a request is closed. Behind a load balancer, set it higher than the
-    /// balancer's own limit, so that it is never this side that closes under a request
+    /// Seconds after which an idle connection is closed. Behind a load balancer, set it higher than the idle timeout
+    /// of the load balancer, so that the server never closes a connection that is about to be used
     #[arg(
         long,
         env = "AKA_IDLE_TIMEOUT",
@@ -79,15 +80,15 @@ impl Limits {
         Duration::from_secs(self.idle_timeout.into())
     }
 
-    /// These limits, with no more connections than the process may have open. Raises what it may have open as far as the
-    /// system lets it.
+    /// These limits, lowered to the number of connections that the process may have open. Raises the limit of open
+    /// files as far as the system permits.
     #[must_use]
     pub fn within_files(self) -> Self {
         let Some(files) = raised_file_limit() else {
             return self;
         };
         let room = usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
-        // With fewer files than the reserve the server still answers, a few at a time.
+        // Even with fewer files than the reserve, the server accepts a few connections.
         let room = room.max(1);
         if room >= self.max_connections {
             return self;
@@ -105,7 +106,7 @@ impl Limits {
     }
 }
 
-/// Raises the number of files that the process may have open to its hard limit. None: there is no limit.
+/// Raises the limit of open files of the process to its hard limit. `None` if there is no limit.
 fn raised_file_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let current = current?;

@@ -1,15 +1,15 @@
-//! Connections: how clients are let in, how long they may stay, and how they are let go.
+//! Connections: how they are accepted, how long they may stay open, and how they are closed.
 //!
-//! HTTP/1.1 and HTTP/2 (with prior knowledge, RFC 9113 §3.3) are spoken on one port, by hyper. What stands here is what
-//! keeps a slow, a careless or a hostile client from holding what others need:
+//! Hyper serves HTTP/1.1 and HTTP/2 (with prior knowledge, RFC 9113 §3.3) on one port. This module prevents slow,
+//! careless or hostile clients from occupying what others need. It limits:
 //!
-//! * How many connections there are, and how many of one client ([`limits`], [`places`]). Who finds no place is told so,
-//!   and the log says how many were.
-//! * How long the head of a request may take, how long a connection may be without a request, how long it may last, and
-//!   how many requests it may begin and give up ([`activity`]).
-//! * How long an answer may wait for its reader: of what the system takes ([`socket`]), and of what HTTP/2's windows let
-//!   through ([`Streams`]).
-//! * How much memory one connection gets: the sizes below, and answers in pieces ([`body`]).
+//! * the number of connections, in total and of one client ([`limits`], [`places`]). Clients over the limit get an error, and
+//!   the log has their number;
+//! * how long the head of a request may take, how long a connection may be idle, how long it may last, and how many requests it
+//!   may begin and cancel ([`activity`]);
+//! * how long a response may wait for the client to read it, both in the system's buffers ([`socket`]) and behind HTTP/2's
+//!   windows ([`Streams`]);
+//! * how much memory a connection uses: the sizes below, and responses in pieces ([`body`]).
 
 mod activity;
 mod body;
@@ -63,35 +63,35 @@ use body::{Pieces, Watched};
 use places::{NoPlace, Place, Places};
 use socket::Socket;
 
-/// How long a client may leave a question whether it is still there unanswered (a PING of HTTP/2).
+/// How long a client may take to answer a PING of HTTP/2.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a stream of HTTP/2 may last: the 15 seconds of a request, and a minute for its answer to be taken.
+/// How long a stream of HTTP/2 may last: the 15 seconds of a request, and a minute to read its response.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(75);
-/// The size of a request's line and headers at most, in bytes.
+/// The maximum size of the request line and the headers, in bytes.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// The number of a request's headers at most.
+/// The maximum number of headers of a request.
 const MAX_HEADERS: usize = 100;
-/// The size at which HTTP/2 stops to read headers, which it answers with a status and no body. Smaller ones that are still
-/// too large get a body here.
+/// The size at which HTTP/2 stops reading headers, and answers with a status without a body. Smaller heads that are
+/// still too large get a body here.
 const MAX_READ_HEAD_BYTES: u32 = 64 * 1024;
-/// What each header counts for beside its bytes (RFC 9113 §10.5.1).
+/// The overhead that each header counts in addition to its bytes (RFC 9113 §10.5.1).
 const HEADER_OVERHEAD: usize = 32;
-/// Requests at a time on one connection of HTTP/2: what RFC 9113 §6.5.2 recommends at least.
+/// The maximum number of concurrent requests on an HTTP/2 connection: the minimum that RFC 9113 §6.5.2 recommends.
 const MAX_STREAMS: u32 = 100;
-/// What a client may send on HTTP/2 before it is read, in bytes, of one request and on one connection.
+/// How much a client may send on HTTP/2 before it is read, in bytes, for a request and for a connection.
 const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
-/// What waits to be sent of one answer on HTTP/2, in bytes.
+/// How much of a response may wait to be sent on HTTP/2, in bytes.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
-/// How often connections are judged. It divides the shortest time for which one is waited for.
+/// How often connections are checked. The shortest timeout is a multiple of it.
 const JUDGED_EVERY: Duration = Duration::from_millis(2_500);
-/// How long to wait where a connection could not be accepted, because the system has no more files, say.
+/// How long to wait after a connection could not be accepted, for example because there are no more files.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// How often the log says that connections were refused.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
-/// Connections that are being refused. Beyond that they are closed without a word.
+/// The maximum number of connections that are being refused with an error. Others are closed without one.
 const MAX_REFUSED: usize = 64;
 
-/// Answers clients until it is asked to stop; then lets the requests that have begun finish, for so long.
+/// Serves clients until `asked_to_stop` ends; then finishes the requests in progress, within `stop_timeout`.
 pub async fn serve(
     listener: TcpListener,
     limits: Limits,
@@ -145,7 +145,7 @@ pub async fn serve(
     }
 }
 
-/// Connections that were not let in, until the log has told of them.
+/// Connections that were not accepted and are not in the log yet.
 struct Troubles {
     full: u64,
     share_taken: u64,
@@ -167,7 +167,7 @@ impl Default for Troubles {
 }
 
 impl Troubles {
-    /// Refuses a connection for which there is no place.
+    /// Refuses a connection over the limit.
     fn refuse(&mut self, stream: TcpStream, why: NoPlace, places: &Places) {
         match why {
             NoPlace::Full => self.full += 1,
@@ -189,7 +189,7 @@ impl Troubles {
         }
     }
 
-    /// The system did not give a connection.
+    /// Counts a connection that the system could not accept.
     fn not_accepted(&mut self, error: &io::Error) {
         self.not_accepted += 1;
         self.tell(|troubles| {
@@ -197,7 +197,7 @@ impl Troubles {
         });
     }
 
-    /// Tells the log, but not too often.
+    /// Writes the counts to the log, but not too often.
     fn tell(&mut self, line: impl FnOnce(&Self)) {
         if self.told.is_none_or(|told| told.elapsed() > TOLD_EVERY) {
             line(self);
@@ -216,7 +216,7 @@ struct Connection {
     client: SocketAddr,
     activity: Arc<Activity>,
     idle_timeout: Duration,
-    /// Others may have it when this is dropped.
+    /// Its place is free for others when this is dropped.
     _place: Place,
 }
 
@@ -248,7 +248,7 @@ impl Connection {
         let end = loop {
             tokio::select! {
                 outcome = &mut connection => {
-                    // An error here is the client's: it went away, or did not speak HTTP.
+                    // An error here is caused by the client: it disconnected, or did not send HTTP.
                     break if outcome.is_err_and(|error| is_parse(&*error)) { End::Refused } else { End::Over };
                 }
                 _ = judged.tick() => {}
@@ -281,21 +281,21 @@ impl Connection {
 
 /// How a connection ends.
 enum End {
-    /// There is nothing left to say.
+    /// The connection was closed normally.
     Over,
-    /// Its client did not speak HTTP, and was told so.
+    /// The client did not send HTTP, and got an error.
     Refused,
-    /// The head of a request did not come in time.
+    /// The head of a request did not arrive in time.
     TooSlow,
 }
 
-/// How hyper speaks.
+/// The configuration of hyper.
 fn builder() -> Builder<Streams> {
     let mut builder = Builder::new(Streams);
     builder
         .http1()
         .timer(TokioTimer::new())
-        // The connection itself is judged: see `Activity`.
+        // The connection itself is checked: see `Activity`.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
@@ -311,12 +311,12 @@ fn builder() -> Builder<Streams> {
     builder
 }
 
-/// Whether the client did not speak HTTP.
+/// Whether the client did not send HTTP.
 fn is_parse(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
-/// Runs the streams of HTTP/2, each for so long: an answer whose client lets none of it through is given up.
+/// Runs the streams of HTTP/2 with a time limit: a response that the client does not read is abandoned.
 #[derive(Clone, Copy)]
 struct Streams;
 
@@ -326,11 +326,11 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
     }
 }
 
-/// What is wrong with the head of a request that hyper has let through (RFC 9112 §3.2, RFC 9113 §10.5.1).
+/// Checks the head of a request that hyper has accepted (RFC 9112 §3.2, RFC 9113 §10.5.1).
 ///
 /// # Errors
 ///
-/// Where it is refused.
+/// If it is not valid.
 pub fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Error> {
     if version == Version::HTTP_2 {
         let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + HEADER_OVERHEAD;
@@ -349,7 +349,7 @@ pub fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Error> {
     Err(Error::field(InputLocation::Header, "Host", reason))
 }
 
-/// Whether this is a host, as a name or an address, with a port where one is given (RFC 9110 §7.2).
+/// Whether this is a host: a name or an address, with an optional port (RFC 9110 §7.2).
 fn is_host(host: &[u8]) -> bool {
     let Ok(authority) = Authority::try_from(host) else {
         return false;
@@ -363,7 +363,7 @@ fn is_host(host: &[u8]) -> bool {
     !authority.host().is_empty() && port_is_valid
 }
 
-/// One request and its answer.
+/// Handles one request.
 async fn answer(
     endpoint: &impl Endpoint<Output = Response>,
     request: hyper::Request<Incoming>,
@@ -380,8 +380,8 @@ async fn answer(
     }
     let mut response = endpoint.get_response(request).await;
     if closable && unread.is_some_and(|unread| unread.load(Ordering::Relaxed)) {
-        // The rest of the body would be taken for the next request, so that the connection ends here. Said, because
-        // a client that keeps connections would otherwise run its next request into the closed one.
+        // The rest of the body would be read as the next request, so the connection is closed. The header tells
+        // clients that reuse connections not to send their next request on this one.
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,4 +1,5 @@
-//! Places for connections: so many in all, and so many for one client, so that one alone cannot take them all.
+//! Limits on the number of connections, in total and of one client, so that one client cannot take all of them. A
+//! place is the right to one connection.
 
 use std::{
     collections::HashMap,
@@ -6,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The bits of an IPv6 address that name a network. Whoever has one address of it usually has them all.
+/// The bits of an IPv6 address that identify a network. Whoever has one address of a network usually has all of them.
 const NETWORK: u128 = !0 << 64;
 
 /// Places for connections.
@@ -19,27 +20,27 @@ pub struct Places {
 #[derive(Default)]
 struct Taken {
     in_all: usize,
-    /// Only clients that have a connection.
+    /// The number of connections of each client that has any.
     of_clients: HashMap<IpAddr, usize>,
 }
 
 /// Why a client gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPlace {
-    /// All are taken.
+    /// All places are taken.
     Full,
-    /// This client has its share already.
+    /// This client has reached its limit.
     ShareTaken,
 }
 
-/// A place that a connection has, until it is dropped.
+/// The place of a connection, until it is dropped.
 pub struct Place {
     places: Arc<Places>,
     client: IpAddr,
 }
 
 impl Places {
-    /// So many in all, so many for one client.
+    /// `total` places, `per_client` of them for one client.
     #[must_use]
     pub fn new(in_all: usize, per_client: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -53,7 +54,7 @@ impl Places {
     ///
     /// # Errors
     ///
-    /// Where there is none.
+    /// If there is none.
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, NoPlace> {
         let client = client(address);
         let mut taken = self.taken();
@@ -72,7 +73,7 @@ impl Places {
         })
     }
 
-    /// How many are taken.
+    /// How many places are taken.
     #[must_use]
     pub fn number_taken(&self) -> usize {
         self.taken().in_all
@@ -96,7 +97,7 @@ impl Drop for Place {
     }
 }
 
-/// Who has an address: the address, or its network.
+/// The client that an address belongs to: the address itself, or its network.
 fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

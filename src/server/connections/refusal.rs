@@ -1,8 +1,8 @@
-//! Refusals below HTTP: of what is no request, or comes too slowly, or for which there is no place. They have the
-//! contract's body and the id of a request like all others, although there is no request.
+//! Errors for connections without a valid request: the request is malformed or too slow, or there are too many
+//! connections. They have the body and the request id of all other errors.
 //!
-//! Hyper answers what it cannot parse by itself, with a status and nothing else, before anything here sees a request. Such
-//! an answer is known by its bytes and another is written in its place. On HTTP/2 what is malformed has no answer but
+//! Hyper answers a request that it cannot parse itself, with a status and nothing else, before this code sees a
+//! request. Such a response is recognized by its bytes and replaced. On HTTP/2, a malformed request gets only
 //! `RST_STREAM` or `GOAWAY` (RFC 9113 §8.1.1).
 
 use std::{io::Write as _, time::Duration};
@@ -22,11 +22,11 @@ use crate::{
 const DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
-/// How hyper's answers of the statuses begin that are refusals.
+/// How responses of hyper that are errors begin.
 const REFUSALS: &[u8] = b"HTTP/1.1 4";
 
-/// What to write in the place of some bytes, if they are an answer of hyper's own. All others have an id. What is too large
-/// is the path, if the first line has not ended yet.
+/// The replacement for some bytes if they are an error response of hyper; all other responses have an id. If the
+/// first line is incomplete, the path is too large.
 pub fn instead_of(bytes: &[u8], in_first_line: bool) -> Option<Vec<u8>> {
     let status = bytes.strip_prefix(REFUSALS)?.get(..2)?;
     let head = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
@@ -43,14 +43,14 @@ pub fn instead_of(bytes: &[u8], in_first_line: bool) -> Option<Vec<u8>> {
     own.then(|| bytes_of(error))
 }
 
-/// A refusal of a head that is too large.
+/// The error for a head that is too large.
 pub fn headers_too_large() -> Error {
     let message =
         format!("The request line and headers are larger than {MAX_HEAD_BYTES} bytes, or there are too many of them.");
     Error::new(&codes::HEADERS_TOO_LARGE, message).with(&details::MAX_BYTES, MAX_HEAD_BYTES)
 }
 
-/// A refusal of a head that does not arrive.
+/// The error for a head that does not arrive in time.
 pub fn head_timed_out() -> Error {
     Error::new(
         &codes::HEAD_TIMED_OUT,
@@ -58,7 +58,7 @@ pub fn head_timed_out() -> Error {
     )
 }
 
-/// A refusal of a connection for which there is no place.
+/// The error for a connection over the limit.
 pub fn too_many_connections() -> Error {
     Error::new(
         &codes::TOO_MANY_CONNECTIONS,
@@ -67,10 +67,10 @@ pub fn too_many_connections() -> Error {
     )
 }
 
-/// An answer of HTTP/1.1 that ends its connection.
+/// An HTTP/1.1 response that closes its connection.
 pub fn bytes_of(error: Error) -> Vec<u8> {
     let (id, status, code) = (RequestId::new(), error.status(), error.code());
-    // Of connections without a place the log tells together.
+    // Connections over the limit are counted and logged together.
     if *code != codes::TOO_MANY_CONNECTIONS {
         tracing::info!(%id, status = status.as_u16(), %code, "refused a request that could not be read");
     }
@@ -93,15 +93,16 @@ pub fn bytes_of(error: Error) -> Vec<u8> {
     answer
 }
 
-/// Refuses a client that is to be cut off.
+/// Sends an error to a client whose connection is being closed.
 pub async fn send(stream: &TcpStream, error: Error) {
-    // To a client that has been sent nothing yet it goes at once, and no other is waited for.
+    // If nothing has been sent to the client yet, this succeeds at once; otherwise the server does not wait.
     if stream.try_write(&bytes_of(error)).is_ok() {
         drain(stream).await;
     }
 }
 
-/// Closes a connection so that its client gets to reading what it was sent: with bytes unread it would be reset.
+/// Closes a connection so that its client can read what it was sent: with unread bytes, the connection would be
+/// reset.
 pub async fn drain(stream: &TcpStream) {
     let (most, time): (usize, Duration) = DRAINED;
     // The client may have closed it already.

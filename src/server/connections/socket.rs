@@ -1,4 +1,4 @@
-//! A client's socket, which a client that does not read cannot hold, and on which hyper's own refusals get a body.
+//! The socket of a client. A client that does not read cannot keep it, and hyper's own errors get a body on it.
 
 use std::{
     io::{self, IoSlice},
@@ -17,43 +17,43 @@ use tokio::{
 
 use super::{activity::Activity, refusal};
 
-/// How long a client may leave an answer, or a part of one, before it takes more of it.
+/// How long a client may take to read more of a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a client that is slow must take in this time at least, in bytes.
+/// How much a slow client must at least read within this time, in bytes.
 const SLOWEST: usize = 64 * 1024;
-/// What the system keeps at most of what a client does not take, in bytes. The system doubles it for its own use.
+/// The maximum size of the system's send buffer, in bytes. The system doubles it for its own use.
 const SEND_BUFFER: usize = 256 * 1024;
-/// How HTTP/2 begins (RFC 9113 §3.4), as far as no other protocol does.
+/// The beginning of HTTP/2's preface (RFC 9113 §3.4), as far as no other protocol has it.
 const HTTP2: &[u8] = b"PRI";
 
-/// Settings of a socket that listens which those that it accepts inherit.
+/// Settings of a listening socket, which accepted sockets inherit.
 ///
 /// # Errors
 ///
-/// Where the system does not know them.
+/// If the system does not support them.
 pub fn prepare(listener: &TcpListener) -> io::Result<()> {
     use rustix::net::sockopt;
-    // Answers are written whole: nothing is gained by waiting for more of them.
+    // Responses are written at once, so waiting for more data has no benefit.
     sockopt::set_tcp_nodelay(listener, true)?;
     sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER)?;
-    // What was sent and is not acknowledged, because the client is gone or takes nothing, ends the connection.
+    // If data is not acknowledged, because the client has disconnected or does not read, the connection is closed.
     #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(listener, u32::try_from(WRITE_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;
     Ok(())
 }
 
-/// A client's socket, as hyper reads and writes it.
+/// The socket of a client, as hyper reads and writes it.
 pub struct Socket {
     stream: Arc<TcpStream>,
     activity: Arc<Activity>,
-    /// Until when the client must have taken enough; none while it takes everything.
+    /// The deadline by which the client must have read enough; `None` while it reads everything.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// What it has taken towards that.
+    /// How much it has read towards that.
     taken: usize,
-    /// A refusal that is written in the place of hyper's.
+    /// An error that replaces a response of hyper.
     refusal: Vec<u8>,
     has_read: bool,
-    /// Whether all that has come of a request's head is a part of its first line.
+    /// Whether only a part of the first line of a request has arrived.
     in_first_line: bool,
 }
 
@@ -72,7 +72,7 @@ impl Socket {
         }
     }
 
-    /// Writes what it can of some bytes, within the time that the client has.
+    /// Writes as many bytes as possible, within the time that the client has.
     fn write(&mut self, context: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             if self.stream.poll_write_ready(context)?.is_pending() {
@@ -98,7 +98,7 @@ impl Socket {
         self.taken = 0;
     }
 
-    /// Waits for the client, as long as it is waited for.
+    /// Waits for the client until the deadline.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let deadline = self
             .deadline
@@ -108,7 +108,7 @@ impl Socket {
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
-    /// Writes the refusal that is to be written.
+    /// Writes the replacement.
     fn write_refusal(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.refusal.is_empty() {
             let refusal = std::mem::take(&mut self.refusal);
@@ -174,7 +174,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.write_refusal(context))?;
-        // Hyper asks for this once it has written everything.
+        // Hyper calls this after it has written everything.
         this.took_enough();
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,5 @@
-//! The document as it is served: as JSON, as YAML, and in the two pages for people, to try it and to read it.
+//! The document as it is served: as JSON, as YAML, and in two pages for people, one to try the operations and one to
+//! read.
 
 use std::sync::LazyLock;
 
@@ -11,14 +12,14 @@ pub struct Forms {
     pub json: StaticPage,
     /// As YAML.
     pub yaml: StaticPage,
-    /// The page with which the operations can be tried. It loads nothing from elsewhere.
+    /// The page to try the operations. It loads nothing from other servers.
     pub swagger_ui: Tool,
-    /// The page for those who read. It loads nothing from elsewhere, either.
+    /// The page to read. It loads nothing from other servers.
     pub redoc: Tool,
 }
 
 impl Forms {
-    /// The forms. The first who asks makes them, which takes some milliseconds.
+    /// All forms. The first call creates them, which takes some milliseconds.
     #[must_use]
     pub fn get() -> &'static Self {
         static FORMS: LazyLock<Forms> = LazyLock::new(Forms::new);
@@ -37,7 +38,7 @@ impl Forms {
     }
 }
 
-/// The page of Swagger UI: its style and script, taken from a page that has them.
+/// The page of Swagger UI: its style and script, taken from a page that contains them.
 fn swagger_ui(page: &str, document: &str) -> Tool {
     let begin = format!(
         "SwaggerUIBundle({{ dom_id: '#ui', spec: {}, deepLinking: true }})",
@@ -47,7 +48,8 @@ fn swagger_ui(page: &str, document: &str) -> Tool {
     Tool::new("/docs", "Try the API", style, "<div id=\"ui\"></div>", [script, &begin])
 }
 
-/// The page of Redoc: its script, taken from a page that has it, without its maker's logo, which it would load.
+/// The page of Redoc: its script, taken from a page that contains it, without the logo of its maker, which it would
+/// load.
 fn redoc(page: &str, document: &str) -> Tool {
     const LOGO: &str = "https://cdn.redoc.ly/redoc/logo-mini.svg";
     let begin = format!(
@@ -64,7 +66,7 @@ fn redoc(page: &str, document: &str) -> Tool {
     )
 }
 
-/// The content of the first element of a name.
+/// The content of the first element with this name.
 fn element<'a>(page: &'a str, name: &str) -> &'a str {
     let content = page
         .split_once(&format!("<{name}"))
@@ -73,7 +75,7 @@ fn element<'a>(page: &'a str, name: &str) -> &'a str {
     content.map_or("", |(content, _)| content)
 }
 
-/// A document as a part of a script that stands in a page: nothing in it ends the script.
+/// A document for use in a script within a page: nothing in it ends the script.
 fn in_script(document: &str) -> String {
     document.replace("</", "<\\/").replace("<!--", "<\\!--")
 }

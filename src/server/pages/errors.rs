@@ -1,11 +1,11 @@
-//! The pages of the errors: one for each code, and their list.
+//! The pages about errors: one for each code, and their list.
 
 use std::fmt::Write as _;
 
 use super::page;
 use crate::{http::codes::Code, resources};
 
-/// The page of the code of this name, if there is one.
+/// The page of the code with this name, if it exists.
 pub fn of_code(name: &str) -> Option<String> {
     let codes = resources::codes();
     codes.into_iter().find(|code| code.name == name).map(html)
@@ -50,7 +50,7 @@ pub fn list() -> String {
     )
 }
 
-/// What stands between backticks as code. Nothing in the catalogue has a meaning in HTML.
+/// Text between backticks becomes code. Nothing in the catalogue is special in HTML.
 fn marked_up(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts

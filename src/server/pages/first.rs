@@ -1,8 +1,8 @@
-//! The first page: what this is, and where to go on.
+//! The start page: what aka is, and links to everything else.
 
 use std::sync::LazyLock;
 
-/// Where to go on.
+/// The links.
 pub const LINKS: &str = "\
 <dl>\
 <dt><a href=\"/reference\">Reference</a></dt><dd>Every operation, with its parameters, answers and errors, to read.</dd>\

@@ -1,7 +1,6 @@
-//! Pages for people: the first one, the operations to try and to read, the errors, and what a browser gets where there is
-//! nothing.
+//! Pages for people: the start page, the operations to try and to read, the errors, and the page for unknown paths.
 //!
-//! A page loads nothing from elsewhere and runs no script but its own: each has a content security policy that says so.
+//! A page loads nothing from other servers and runs only its own scripts, as its content security policy says.
 
 pub mod document;
 mod errors;
@@ -28,14 +27,14 @@ const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = include_str!("style.css");
 const ICON: &[u8] = include_bytes!("favicon.ico");
 
-/// For how many seconds a browser need not ask for the style sheet and the icon again.
+/// For how many seconds a browser may cache the style sheet and the icon.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
-/// What every page may do: nothing. Not even be shown inside another page, where its visitor could be made to press what
-/// they do not see.
+/// The base policy: a page may do nothing, not even be shown inside another page, where its visitors could be tricked
+/// into clicking on what they do not see.
 const NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The pages that all others link to: path, and what the link says.
+/// The pages that all others link to: the path, and the text of the link.
 const BAR: [(&str, &str); 4] = [
     ("/reference", "Reference"),
     ("/docs", "Try it"),
@@ -43,7 +42,7 @@ const BAR: [(&str, &str); 4] = [
     ("/openapi.yaml", "OpenAPI"),
 ];
 
-/// Everything that is served beside the operations. A slash at the end makes no difference here.
+/// Everything that is served besides the operations. A trailing slash makes no difference here.
 #[must_use]
 pub fn routes() -> Route {
     Route::new()
@@ -60,13 +59,13 @@ pub fn routes() -> Route {
         .at("/reference/", get(reference))
 }
 
-/// The first page.
+/// The start page.
 #[handler]
 pub fn home() -> Response {
     html(StatusCode::OK, first::page())
 }
 
-/// What a browser gets where there is nothing.
+/// The page for unknown paths.
 #[must_use]
 pub fn not_found() -> Response {
     tracing::Span::current().record("code", field::display(&codes::NOT_FOUND));
@@ -132,7 +131,7 @@ fn html(status: StatusCode, page: String) -> Response {
     response
 }
 
-/// Tells the browser what a page may do, and not to tell other pages where its visitor has been.
+/// Tells the browser what a page may do, and not to send the address of the page to other sites.
 fn protect(response: &mut Response, policy: Option<HeaderValue>) {
     let policy = policy.unwrap_or(HeaderValue::from_static(NOTHING));
     let headers = response.headers_mut();
@@ -151,7 +150,7 @@ pub fn page(title: &str, content: &str) -> String {
     )
 }
 
-/// What stands in the head of every page.
+/// The head of every page.
 fn head(title: &str) -> String {
     format!(
         "<meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -160,7 +159,7 @@ fn head(title: &str) -> String {
     )
 }
 
-/// The bar at the top of every page, with the page that it is on marked.
+/// The bar at the top of every page, which highlights the current page.
 fn bar(current: &str) -> String {
     let mut links = String::new();
     for (path, text) in BAR {
@@ -173,14 +172,14 @@ fn bar(current: &str) -> String {
     )
 }
 
-/// A page that runs scripts of its own: Swagger UI, or Redoc.
+/// A page that runs its own scripts: Swagger UI or Redoc.
 pub struct Tool {
     page: StaticPage,
     policy: Option<HeaderValue>,
 }
 
 impl Tool {
-    /// A page of these parts. The scripts run one after the other, once the content is there.
+    /// Builds the page. The scripts run one after the other, after the content is there.
     #[must_use]
     pub fn new(path: &str, title: &str, style: &str, content: &str, scripts: [&str; 2]) -> Self {
         let mut page = format!(
@@ -194,7 +193,7 @@ impl Tool {
             let _ = write!(hashes, " '{}'", hash(script));
         }
         page.push_str("</body></html>");
-        // Redoc makes its styles as it goes, and looks for words in a worker made of a part of its script.
+        // Redoc creates styles at run time, and searches in a worker that it creates from a part of its script.
         let policy = format!(
             "{NOTHING}; script-src{hashes}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src data:; \
              connect-src 'self'; worker-src blob:"
@@ -205,7 +204,7 @@ impl Tool {
         }
     }
 
-    /// As the answer to a request.
+    /// The response to a request.
     #[must_use]
     pub fn answer(&'static self, request: &Request) -> Response {
         let mut response = self.page.answer(request, HTML);
@@ -214,7 +213,7 @@ impl Tool {
     }
 }
 
-/// The name of a script in a content security policy (CSP Level 3 §2.3.1).
+/// The hash of a script for a content security policy (CSP Level 3 §2.3.1).
 fn hash(script: &str) -> String {
     format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(script)))
 }
