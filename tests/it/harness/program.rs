@@ -3,12 +3,15 @@
 use std::{
     env,
     ffi::OsStr,
+    fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
 };
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::child::{Child, Directory, Start};
 
@@ -135,6 +138,16 @@ pub fn start_under(
             command.envs(environment.iter().copied());
         })
         .spawn()
+}
+
+/// SHA-256 of a file of the project, in hexadecimal digits.
+pub fn digest_of(name: &str) -> String {
+    let bytes = fs::read(project_file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut digits = String::new();
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 /// A file of the project.

@@ -32,11 +32,12 @@ pub fn in_dialect(store: Store, statements: &str) -> String {
     let mut whole = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let digits = piece.bytes().take_while(u8::is_ascii_digit).count();
-        match (piece[..digits].parse(), store) {
-            (Ok(number), Store::Sqlite) => whole += &format!("x'{}'", uuid(number).simple()),
-            (Ok(number), Store::Postgres) => whole += &format!("'{}'", uuid(number)),
-            (Err(_), _) => whole.push('@'),
-        }
+        let id = match (piece[..digits].parse(), store) {
+            (Ok(number), Store::Sqlite) => format!("x'{}'", uuid(number).simple()),
+            (Ok(number), Store::Postgres) => format!("'{}'", uuid(number)),
+            (Err(_), _) => "@".to_owned(),
+        };
+        whole.push_str(&id);
         whole += &piece[digits..];
     }
     whole

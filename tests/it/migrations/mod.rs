@@ -3,19 +3,16 @@
 mod contents;
 mod history;
 
-use std::fs;
-
 use aka_migration::Migrator;
 use contents::{Contents, id, in_dialect, structure, uuid};
 use history::{HISTORY, KEY, ROOT_KEY, Step};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 use sea_orm_migration::MigratorTrait as _;
-use sha2::{Digest as _, Sha256};
 
 use crate::harness::{
     Aka, Store, eventually, json,
     node::EmptyDatabase,
-    program::{project_file, run_with},
+    program::{digest_of, run_with},
     rows, run,
 };
 
@@ -178,10 +175,9 @@ fn every_step_keeps_the_rows_and_can_be_undone_on_postgres() {
 fn a_step_that_has_landed_is_never_edited() {
     for step in HISTORY {
         let file = format!("migration/src/{}.rs", step.name);
-        let text = fs::read(project_file(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let digest: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
-            digest, step.digest,
+            digest_of(&file),
+            step.digest,
             "{file} has changed. A step that has landed is never edited; add a new step"
         );
     }
