@@ -29,7 +29,7 @@ pub struct Limits {
     max_connections: usize,
     /// The maximum number of open connections from one client address (IPv6: from one /64 network). More are refused
     /// with 503. Behind a proxy, all connections come from its address: set this to the value of --max-connections.
-    /// Default: a quarter of --max-connections
+    /// Default: a quarter of all connections
     #[arg(
         long,
         env = "AKA_MAX_CONNECTIONS_PER_CLIENT",
