@@ -27,10 +27,10 @@ use tokio::io::BufReader;
 
 use super::accept;
 
-/// Bytes from which packing is worth it: less goes into one packet anyway.
+/// The minimum size in bytes: smaller responses fit into one packet anyway.
 const WORTH_IT: u64 = 1024;
 
-/// Something that stays as it is.
+/// A page or document that does not change.
 pub struct StaticPage {
     plain: String,
     packed: OnceLock<Option<Vec<u8>>>,
@@ -73,14 +73,14 @@ impl StaticPage {
 
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
-/// Whether the answer to a request may be packed.
+/// Whether the response to a request may be compressed.
 #[must_use]
 pub fn may_pack(request: &Request) -> bool {
     request.method() == Method::GET && takes_gzip(request)
 }
 
-/// Whether a client takes gzip (RFC 9110 §12.5.3): it says so, by name or by `*`, and not with the weight 0. The name goes
-/// before the star.
+/// Whether a client accepts gzip (RFC 9110 §12.5.3): by name or by `*`, with a weight other than 0. The name takes
+/// precedence over `*`.
 fn takes_gzip(request: &Request) -> bool {
     let mut by_star = false;
     for (name, weight) in accept::weights(request.headers(), ACCEPT_ENCODING) {
@@ -94,7 +94,7 @@ fn takes_gzip(request: &Request) -> bool {
     by_star
 }
 
-/// Packs an answer where that is worth it, piece by piece as it is sent.
+/// Compresses a response if that is worthwhile, piece by piece while it is sent.
 #[must_use]
 pub fn packed(mut response: Response) -> Response {
     let fits = response.status() == StatusCode::OK
@@ -119,15 +119,15 @@ pub fn packed(mut response: Response) -> Response {
     response
 }
 
-/// Whether an answer is a stream of events, whose readers wait for each of them: proxies and clients that unpack may hold
-/// them back.
+/// Whether a response is a stream of events, whose readers wait for each event: proxies and clients that decompress
+/// may delay them.
 fn is_event_stream(response: &Response) -> bool {
     response
         .content_type()
         .is_some_and(|content_type| content_type.starts_with("text/event-stream"))
 }
 
-/// Tells caches that the next client may get other bytes.
+/// Tells caches that other clients may get other bytes.
 fn varies(response: &mut Response) {
     response
         .headers_mut()
@@ -136,7 +136,7 @@ fn varies(response: &mut Response) {
 
 fn pack(plain: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::default());
-    // Writing to memory does not fail; if it did, the page would go as it is.
+    // Writing to memory does not fail; if it did, the page would be sent uncompressed.
     encoder.write_all(plain).ok()?;
     encoder.finish().ok()
 }

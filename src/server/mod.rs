@@ -1,4 +1,4 @@
-//! The server: what surrounds every request, and how it begins and ends.
+//! The server: what surrounds every request, and how the server starts and stops.
 //!
 //! Around an operation stand, from the outside: the id of the request, its line in the log, its time limit, and the
 //! one place where whatever went wrong becomes the contract's error.
@@ -57,7 +57,7 @@ use crate::{
 
 /// How long a request for a page may take; an operation says so itself.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long requests that have begun may take after the server was asked to stop.
+/// How long requests in progress may take after the server was asked to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the store may take to close afterwards: a database that does not answer must not keep the process alive.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -132,7 +132,7 @@ impl Server {
     }
 }
 
-/// A server that listens, but does not answer yet.
+/// A server that is bound to its address, but does not serve yet.
 pub struct Listening {
     server: Server,
     limits: Limits,
@@ -189,11 +189,11 @@ impl Listening {
     }
 }
 
-/// Ends when the process is asked to stop: SIGINT (Ctrl-C) or SIGTERM.
+/// Waits until the process is asked to stop: SIGINT (Ctrl-C) or SIGTERM.
 ///
 /// # Errors
 ///
-/// Where the process cannot be told of signals.
+/// If the signals cannot be handled.
 pub fn asked_to_stop() -> Result<impl Future<Output = ()>, io::Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -251,8 +251,8 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
         let may_pack = compression::may_pack(&request);
         let wants_page = accept::wants_page(request.headers());
         let origin = request.headers().get(header::ORIGIN).cloned();
-        // Only what a person needs to follow a request, and ids. Neither query nor headers: they hold personal data and
-        // secrets. Tenant and actor are known once the credential has been checked, the code once there is an error.
+        // Only ids, and what is needed to follow a request. Neither query nor headers: they contain personal data and
+        // secrets. Tenant and actor are known after the credential has been checked, the code after an error.
         let span = tracing::info_span!(
             "request",
             %id,
@@ -309,8 +309,8 @@ impl<E: Endpoint> Endpoint for Surrounded<E> {
     }
 }
 
-/// Answers hold personal data, and those to changes may hold a key: no cache keeps them. A reader's own browser may keep
-/// what it asks about again with `If-None-Match` each time (RFC 9111 §5.2.2).
+/// Responses contain personal data, and those to changes may contain a key, so no shared cache may store them. A
+/// browser may store what it revalidates with `If-None-Match` each time (RFC 9111 §5.2.2).
 fn cache_control(method: &Method) -> HeaderValue {
     HeaderValue::from_static(if method.is_safe() {
         "private, no-cache"
@@ -320,7 +320,7 @@ fn cache_control(method: &Method) -> HeaderValue {
 }
 
 impl<E> Surrounded<E> {
-    /// What a path can do (RFC 9110 §9.3.7).
+    /// The methods of a path (RFC 9110 §9.3.7).
     fn options(&self, path: &str) -> Response {
         Response::builder()
             .status(StatusCode::NO_CONTENT)
@@ -328,7 +328,7 @@ impl<E> Surrounded<E> {
             .finish()
     }
 
-    /// The contract's error for whatever went wrong.
+    /// Converts any error to an error of the API.
     fn refusal(&self, error: poem::Error, path: &str) -> Error {
         let error = match error.downcast::<Error>() {
             Ok(error) => return error,
@@ -346,7 +346,8 @@ impl<E> Surrounded<E> {
     }
 }
 
-/// A path as logs show it. What cannot be a part of any path here, such as an address in the place of an id, is left out.
+/// A path for logs. Segments that cannot be part of a path of this server, such as an e-mail address instead of an
+/// id, are omitted.
 fn path_in_logs(path: &str) -> String {
     /// More than the longest part: an id, or the name of an operation.
     const MAX_SEGMENT: usize = 64;

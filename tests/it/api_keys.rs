@@ -1,4 +1,4 @@
-//! API keys: shown once, limited by scopes, and ended by time, revocation and rotation.
+//! API keys: shown once, limited by scopes, and ended by expiry, revocation and rotation.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Backups: made while the server is busy, they hold everything that was acknowledged before they began.
+//! Backups made while the server is busy contain everything that was acknowledged before they began.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Bearer tokens of issuers that a tenant has configured, and of all the others.
+//! Bearer tokens, of issuers that a tenant has configured and of others.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Bodies that are not what an operation takes: each is refused with a message that names what is wrong, whichever
-//! operation it is sent to. The cases are made from the table of operations, so that none is forgotten.
+//! Invalid bodies: each is refused with a message that names the error, by every operation. The cases are generated
+//! from the table of operations, so that none is forgotten.
 
 use crate::harness::{
     Aka, Answer, Caller, Uuid, Value, json, on_both_stores,

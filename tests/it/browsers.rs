@@ -1,4 +1,4 @@
-//! What browsers ask of a server: pages, what a path can do, what may be kept, and which pages may call it.
+//! What browsers need: pages, the methods of a path, caching, and which pages may call the server.
 
 use crate::harness::{Aka, Store, json, node::CLIENT, on_both_stores, run};
 use reqwest::{Method, Response, header::HeaderMap};

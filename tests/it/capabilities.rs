@@ -1,4 +1,4 @@
-//! What may a key do? What is said beforehand agrees with what is decided then.
+//! What a key may do: the reported capabilities agree with the decisions.
 
 use crate::harness::{Aka, Answer, Caller, Value, json, on_both_stores, unique};
 
@@ -27,7 +27,7 @@ fn of<'a>(answer: &'a Answer, action: &str) -> &'a Value {
     let first = found
         .next()
         .unwrap_or_else(|| panic!("nothing is said of {action}\n{answer}"));
-    assert!(found.next().is_none(), "{action} is there twice\n{answer}");
+    assert!(found.next().is_none(), "{action} appears more than once\n{answer}");
     first
 }
 

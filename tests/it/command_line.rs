@@ -1,4 +1,4 @@
-//! The program at the command line: help, refusals, migrations, and how a store gets its first tenant and key.
+//! The command line: help, errors, migrations, and how a store gets its first tenant and key.
 
 use crate::harness::{
     Aka, Store, Uuid, Value,

@@ -1,5 +1,5 @@
-//! The document of the last release against that of now: what a client relies on that was made for the one must hold in
-//! the other. What breaks is allowed only if `spec/released/breaking.txt` declares it, on a line of its own.
+//! The document of the last release compared with the current one: what clients of the release rely on must still
+//! hold. A breaking change is allowed only if `spec/released/breaking.txt` declares it, on a line of its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

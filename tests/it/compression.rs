@@ -1,4 +1,4 @@
-//! Answers in fewer bytes: what is packed, and what is not.
+//! Compression: which responses are compressed, and which are not.
 
 use crate::harness::{Aka, Answer, Caller, answer::unpacked, json, on_both_stores};
 

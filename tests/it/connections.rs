@@ -1,5 +1,5 @@
-//! Connections below HTTP's surface: clients that are slow, that stop in the middle, or that do not speak HTTP at all.
-//! None of them holds the server up, and none takes down more than its own connection.
+//! Connections below HTTP: clients that are slow, that stop in the middle, or that do not send HTTP at all. None of
+//! them delays the server, and none affects more than its own connection.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Killing the server without a warning while it is busy: what it has answered is there, whole, and once.
+//! Killing the server while it is busy: every acknowledged change is stored, completely and once.
 
 use std::{
     collections::BTreeSet,
@@ -82,7 +82,7 @@ async fn acknowledged_changes_survive_a_crash(store: Store) {
     let of_tenant = [("tenant_id", acme.tenant().into())];
     let external_ids: Vec<String> = rows.column("identities", "external_id", &of_tenant).await;
     let stored: BTreeSet<String> = external_ids.iter().cloned().collect();
-    assert_eq!(external_ids.len(), stored.len(), "none is there twice");
+    assert_eq!(external_ids.len(), stored.len(), "none is stored twice");
     let lost: Vec<&String> = answered.difference(&stored).collect();
     assert!(lost.is_empty(), "answered with 201, but not there: {lost:?}");
     let mut ids: Vec<Uuid> = rows.column("identities", "id", &of_tenant).await;

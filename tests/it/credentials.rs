@@ -1,4 +1,4 @@
-//! Who is let in: API keys that are none, the tenant header, and the order in which a request is checked.
+//! Credentials: invalid API keys, the tenant header, and the order in which a request is checked.
 
 use crate::harness::{
     Aka, Answer, Caller, Uuid, json, on_both_stores,

@@ -1,4 +1,4 @@
-//! The decision log: what policy refuses is written down, beside the requests, and for a while.
+//! The decision log: what policy refuses is recorded, in the background, and kept for a while.
 
 use std::time::Duration;
 

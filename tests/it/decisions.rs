@@ -1,4 +1,4 @@
-//! How policy decides: section 4 of the contract, as a caller meets it.
+//! How policy decides: section 4 of the contract, as a caller sees it.
 
 use crate::harness::{Aka, Caller, Uuid, json, on_both_stores};
 

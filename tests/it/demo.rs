@@ -1,4 +1,4 @@
-//! `aka demo`: the first thing that somebody does who has never seen the project.
+//! `aka demo`: the first command of somebody who is new to the project.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The catalogue of errors: the codes of the document, the pages, and what answers point at are the same.
+//! The catalogue of errors: the codes in the document, the pages, and the links in responses agree.
 
 use crate::harness::{Aka, Value, node::CLIENT, on_both_stores};
 

@@ -1,5 +1,5 @@
-//! `ETag`, `If-None-Match` and `If-Match` on single resources (RFC 9110 §13.1): what a reader has already is not sent
-//! again, and nobody overwrites what they have not seen.
+//! `ETag`, `If-None-Match` and `If-Match` on single resources (RFC 9110 §13.1): an unchanged resource is not sent
+//! again, and nobody overwrites changes that they have not seen.
 
 use crate::harness::{Aka, Caller, Uuid, Value, json, on_both_stores};
 

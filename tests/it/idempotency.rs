@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a change that is asked for twice is made once, and answered as it was.
+//! `Idempotency-Key`: a repeated request is carried out once, and gets the first response again.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A user's identities: reading one and all, taking one away, and looking an account up.
+//! The identities of a user: reading, listing, unlinking, and looking up accounts.
 
 use crate::harness::{Aka, Uuid, json, on_both_stores};
 

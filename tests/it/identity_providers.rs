@@ -1,5 +1,4 @@
-//! Identity providers: creating, reading, changing and deleting them. Their secrets are a subject of their own, in
-//! `attacks::unseen`.
+//! Identity providers: creating, reading, changing and deleting them. Their secrets are tested in `attacks::unseen`.
 
 use crate::harness::{Aka, Uuid, issuer, json, on_both_stores};
 

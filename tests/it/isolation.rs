@@ -1,4 +1,4 @@
-//! Tenants are strangers to one another: what one has is, for another, as if it did not exist.
+//! Tenants are isolated: for a tenant, the resources of another do not exist.
 
 use crate::harness::{
     Aka, Answer, Caller, Uuid, json, on_both_stores,

@@ -1,4 +1,4 @@
-//! Where the keys of a token issuer are found, and from where none are fetched.
+//! Where the keys of a token issuer are found, and which addresses they are not fetched from.
 
 use crate::harness::{
     Aka, Answer, Caller, Uuid,

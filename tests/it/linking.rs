@@ -1,4 +1,4 @@
-//! What linking means: section 3 of the contract, row by row, and whatever happens at the same time.
+//! Linking: section 3 of the contract, row by row, also under concurrent requests.
 
 use tokio::task::JoinSet;
 

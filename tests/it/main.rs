@@ -1,7 +1,7 @@
 //! Black-box tests over HTTP: every operation and every error of the contract, on SQLite and on a real PostgreSQL.
 //!
-//! One binary, so that it is linked once. A module asserts things about one subject; the list at its head says what.
-//! [`harness`] starts the servers and checks what must hold for every answer, whatever a test asks.
+//! A single binary, so that it is linked once. Each module tests one subject; the list at its head says what it
+//! asserts. [`harness`] starts the servers and checks what every response must satisfy.
 
 mod error_codes;
 mod etags;

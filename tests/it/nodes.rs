@@ -1,4 +1,4 @@
-//! Several servers on one database: what one has changed, the others know within moments.
+//! Several servers on one database: each sees the changes of the others within moments.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! What an operator does at the command line on the store of a running server: tenants, keys, and policies that lock
-//! everybody out.
+//! Operating a store at the command line while a server runs: tenants, keys, and policies that lock everybody out.
 
 use std::{process::Command, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A database that goes away while it is needed: callers are told so soon, and served again when it is back.
+//! Outages of the database: requests fail quickly, and succeed again when it is back.
 
 use std::time::{Duration, Instant};
 
@@ -121,7 +121,7 @@ fn a_change_in_progress_when_postgres_stops_is_made_once_or_not_at_all() {
         let acme = aka.tenant().await;
         let (user, provider) = (acme.user().await, acme.provider("github").await);
 
-        // Links follow one another while the server goes away under them.
+        // Links follow one another while the database is stopped.
         let linking = tokio::spawn({
             let acme = acme.clone();
             async move {

@@ -1,4 +1,4 @@
-//! Paging, of every list in the same way: all rows once, in their order, whatever the size of a page.
+//! Paging, tested the same way for every list: all rows once, in order, for every page size.
 
 use crate::harness::{Aka, Caller, Value, json, on_both_stores, unique};
 

@@ -1,4 +1,4 @@
-//! Parameters in path and query that are not what they must be.
+//! Invalid parameters in path and query.
 
 use crate::harness::{
     Aka, Answer, Caller, Uuid, on_both_stores,

@@ -1,4 +1,4 @@
-//! Policies and their rules as resources: what is stored, what is derived from a rule's text, and what is refused.
+//! Policies and rules as resources: what is stored, what is derived from the text of a rule, and what is refused.
 
 use sea_orm::{ConnectionTrait as _, Statement};
 

@@ -1,4 +1,4 @@
-//! `aka policy test`: the corpora of this project hold, and a corpus that does not hold or has a mistake is told so.
+//! `aka policy test`: the corpora of this project pass, and failures and errors in a corpus are reported.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Changing policies and rules: by text and by parts, in order, and without overwriting one another.
+//! Changing policies and rules: by text and by parts, reordering, and concurrent changes.
 
 use crate::harness::{Aka, Caller, Uuid, Value, json, on_both_stores};
 

@@ -1,4 +1,4 @@
-//! What would be decided, and why: the same as what is decided, in words.
+//! Evaluating hypothetical requests: the result agrees with the actual decision, and explains it.
 
 use crate::harness::{Aka, Caller, Uuid, Value, json, on_both_stores};
 

@@ -1,4 +1,4 @@
-//! Changes of policies that nobody could take back: refused, unless they are forced.
+//! Changes of policies that nobody could undo: refused unless they are forced.
 
 use crate::harness::{
     Aka, Answer, Caller, Store, Uuid,

@@ -1,4 +1,4 @@
-//! What would a change of policies change? Nothing, until it is made; and then what was said.
+//! Previews of policy changes: a preview changes nothing, and agrees with what the change then does.
 
 use std::time::Duration;
 

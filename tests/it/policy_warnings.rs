@@ -1,4 +1,4 @@
-//! Rules that reach further than their author may have meant: stored, and told.
+//! Rules that permit more than their author may have intended: stored with a warning.
 
 use crate::harness::{Aka, Caller, Value, json, on_both_stores};
 

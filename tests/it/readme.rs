@@ -1,4 +1,4 @@
-//! What README.md claims, held against the program.
+//! The claims of README.md, checked against the program.
 
 use std::{collections::BTreeSet, fs, process::Command};
 

@@ -1,5 +1,5 @@
-//! The exchange that `fixtures/link.http` records, which must hold for ever: it is what the first clients were written
-//! for. The file was written by hand from the contract, and not by the server.
+//! The exchange recorded in `fixtures/link.http`, which the first clients rely on, must never change. The file was
+//! written by hand from the contract, not by the server.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What every change leaves beside its row: an audit entry and an event, written in the same transaction.
+//! What every change writes in the same transaction: an audit log entry and an event.
 
 use std::collections::BTreeMap;
 

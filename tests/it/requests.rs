@@ -1,4 +1,4 @@
-//! What holds for every request, whatever it asks for: unknown paths, wrong methods, and the id of a request.
+//! Requests in general: unknown paths, unsupported methods, and request ids.
 
 use reqwest::Method;
 

@@ -1,4 +1,4 @@
-//! The root key: where it comes from, and that no server works with another one than its database was first used with.
+//! The root key: where it comes from, and that a server refuses a database that was first used with a different one.
 
 use std::{
     fs,

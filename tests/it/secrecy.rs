@@ -1,4 +1,4 @@
-//! What the server logs: enough to follow a request, and never a secret.
+//! The log: enough to follow a request, and never a secret.
 
 use crate::harness::{
     Aka, Value,

@@ -1,4 +1,4 @@
-//! Being asked to stop: what has begun is finished, and nothing that was answered is lost.
+//! Shutdown: requests in progress are finished, and acknowledged changes are kept.
 
 use std::time::Duration;
 

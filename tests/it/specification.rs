@@ -1,4 +1,4 @@
-//! The document: committed, printed and served, it is the same; and it speaks of every operation of the contract.
+//! The document: the committed, printed and served versions are the same, and cover every operation of the contract.
 
 use std::{collections::BTreeSet, fs};
 

@@ -1,4 +1,4 @@
-//! Tenants: managed with keys of the master tenant, and with no others.
+//! Tenants are managed only with keys of the master tenant.
 
 use crate::harness::{Aka, Uuid, json, on_both_stores, unique};
 

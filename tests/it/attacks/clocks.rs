@@ -1,4 +1,4 @@
-//! Servers whose clocks are wrong. `libfaketime` shows them another time.
+//! Servers whose clocks are wrong, with the help of `libfaketime`.
 
 use std::{fs, path::PathBuf, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Connections that are taken and not given back, and answers that are not read. What the server keeps in its database has
-//! no part in it, so that these tests use one store.
+//! Connections that are kept open without need, and responses that are not read. The store does not matter here, so
+//! these tests use only one.
 
 use std::{net::Ipv4Addr, sync::Mutex, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Deleting an identity provider with a great many accounts.
+//! Deleting an identity provider with very many accounts.
 
 use std::{sync::Mutex, time::Duration};
 

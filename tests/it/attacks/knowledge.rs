@@ -1,4 +1,4 @@
-//! What somebody might learn who may not read it: from hypothetical decisions, from refusals, and from linking.
+//! What callers might learn without permission: from hypothetical decisions, from refusals, and from linking.
 
 use std::time::Duration;
 

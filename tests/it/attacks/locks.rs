@@ -1,5 +1,5 @@
-//! Rows that somebody locks and does not let go: a node that is frozen in the middle of a transaction, an operator who has
-//! gone to lunch.
+//! Rows that stay locked: by a server that freezes in the middle of a transaction, or by an operator with an open
+//! session.
 
 use std::time::{Duration, Instant};
 

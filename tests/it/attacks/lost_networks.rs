@@ -1,4 +1,4 @@
-//! A network that loses everything between a server and its database, without a word.
+//! A network between a server and its database that silently drops everything.
 
 use std::{
     sync::{

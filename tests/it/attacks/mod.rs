@@ -1,4 +1,4 @@
-//! Attacks: what one tenant, one key, a stranger or a broken network does, and what others notice of it.
+//! Attacks: what one tenant, one key, a stranger or a broken network does, and how it affects others.
 //!
 //! An attack on shared resources (CPU, memory, the writer, connections) is judged by a [`Victim`]: a tenant that does
 //! nothing unusual while the attack runs. An attack on rights is judged by what the attacker can do afterwards.

@@ -1,6 +1,6 @@
-//! Rights that somebody might gain: what a credential cannot do whatever the rules of its tenant permit.
+//! Rights that somebody might gain: what a credential cannot do, whatever the rules of its tenant permit.
 //!
-//! Each attack is made under [`EVERYTHING`] at the highest priority, so that only the built-in rules stand in its way.
+//! Each attack runs with [`EVERYTHING`] at the highest priority, so that only the built-in rules prevent it.
 
 use crate::harness::{
     Aka, Answer, Caller, Uuid, issuer,

@@ -1,4 +1,4 @@
-//! What the rules of one tenant may cost others: rules that are expensive to evaluate, many or large, texts that are
+//! The cost of one tenant's rules for others: rules that are expensive to evaluate, many or large, texts that are
 //! expensive to check, explanations and previews, and small changes of large policies.
 
 use std::{

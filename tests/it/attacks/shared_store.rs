@@ -1,4 +1,4 @@
-//! One tenant that floods what all tenants share in the store: the queue of changes, and the connections for reading.
+//! A tenant that floods what all tenants share in the store: the queue of changes, and the connections for reading.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Tokens of strangers: what it takes to refuse them, and whom else that delays.
+//! Tokens of strangers: the cost of refusing them, and whom that delays.
 
 use std::time::{Duration, Instant};
 

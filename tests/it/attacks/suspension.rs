@@ -1,4 +1,4 @@
-//! Suspended and erased users who come back as strangers: their token still is good, and their account is linked to nobody.
+//! Suspended and erased users who return: their token is still valid, but their account is no longer linked.
 
 use crate::harness::{
     Aka, Answer, Caller, Uuid,

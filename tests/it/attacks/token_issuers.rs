@@ -1,4 +1,5 @@
-//! Rights by way of token issuers: whoever chooses the keys of an issuer can sign a token for anybody, with any scope.
+//! Rights gained through token issuers: whoever chooses the keys of an issuer can sign a token for anybody, with any
+//! scope.
 
 use futures_util::future::join_all;
 

@@ -1,4 +1,4 @@
-//! What must not be seen: secrets of providers, what erased users have left, and what tags and logs tell.
+//! What must not be visible: secrets of providers, data of erased users, and what tags and logs reveal.
 
 use std::{fs, time::Duration};
 

@@ -1,5 +1,5 @@
-//! The victim of an attack: a tenant whose gentle, steady requests are timed, first beside harmless traffic and then
-//! beside the attack.
+//! The victim of an attack: a tenant with a low, steady rate of requests. Their times are measured first during
+//! harmless traffic, and then during the attack.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! An answer, and what every answer must be.
+//! A response, and the checks that every response must pass.
 
 use std::{
     io::Write as _,

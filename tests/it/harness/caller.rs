@@ -1,4 +1,4 @@
-//! Who calls: a credential, a tenant and a server, with requests that are written fluently.
+//! A caller: a credential, a tenant and a server, with a fluent way to send requests.
 
 use std::{borrow::Borrow, fmt::Write as _, pin::Pin, time::Duration};
 

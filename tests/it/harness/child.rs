@@ -1,9 +1,9 @@
 //! Child processes that end when this process ends, however it ends.
 //!
-//! A child runs under a small shell script, the guard. The guard holds the reading end of a pipe whose writing end is
-//! held by this process alone: when the pipe closes, because the child is to be stopped or because this process has
-//! gone (even by SIGKILL), the guard sends the child its signal. A `Drop` alone could not do that: it does not run
-//! when a test process is killed, and never for a `static`.
+//! A child runs under a small shell script, the guard. The guard holds the read end of a pipe whose write end only
+//! this process holds. When the pipe closes, because the child is to be stopped or because this process has ended
+//! (even by SIGKILL), the guard sends the child its signal. `Drop` alone could not do that: it does not run when a
+//! test process is killed, and never for a `static`.
 
 use std::{
     ffi::OsStr,

@@ -1,4 +1,4 @@
-//! The OpenAPI document that a server serves, as far as answers are checked against it.
+//! The OpenAPI document that a server serves, and the checks of responses against it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

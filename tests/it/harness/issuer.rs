@@ -1,4 +1,4 @@
-//! An issuer of tokens: keys, tokens that are right or wrong in one way, and a server that publishes the keys.
+//! A token issuer: keys, valid tokens, tokens with one error, and a server that publishes the keys.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

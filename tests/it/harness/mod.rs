@@ -1,7 +1,7 @@
-//! What the tests stand on: real servers on both stores, and a client that checks every answer.
+//! The test harness: real servers on both stores, and a client that checks every response.
 //!
-//! One server for each store is started when the first test of a process needs it, and shared by the others; each test
-//! works in a tenant of its own. Tests that disturb their server start one for themselves ([`Aka::alone`]).
+//! Per store, one server is started when the first test of a process needs it, and shared by all tests; each test
+//! uses its own tenant. Tests that disturb their server start their own ([`Aka::alone`]).
 
 pub mod answer;
 pub mod caller;

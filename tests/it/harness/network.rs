@@ -1,4 +1,4 @@
-//! A network between a server and its database that can lose everything without telling anybody.
+//! A network between a server and its database that can drop everything silently.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A real PostgreSQL that the tests start for themselves, from the server programs of the system.
+//! A PostgreSQL server that the tests start, from the programs installed on the system.
 
 use std::{
     env, fs,

@@ -1,4 +1,4 @@
-//! The program under test: run once for its output, or as a server that goes on.
+//! The program under test: run once for its output, or as a server.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! HTTP written by hand, for requests that a client library would not send as they are needed here.
+//! HTTP written by hand, for requests that a client library would not send.
 
 use std::{net::Ipv4Addr, time::Duration};
 

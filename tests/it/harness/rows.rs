@@ -1,4 +1,4 @@
-//! Looking into the database past the server: what is stored, not what is said to be stored.
+//! Direct access to the database: what is stored, not what the server says.
 
 use std::time::Duration;
 

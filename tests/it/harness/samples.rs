@@ -1,4 +1,4 @@
-//! API keys that are taken apart and put together again, so that the server sees ones that it never made.
+//! API keys that are taken apart and reassembled, so that the server gets keys that it never created.
 
 use uuid::Uuid;
 

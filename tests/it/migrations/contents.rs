@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
 
-pub use crate::harness::json;
 use crate::harness::{Store, Uuid, Value};
 
 /// A text as it is in a row.

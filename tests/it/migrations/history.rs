@@ -1,8 +1,8 @@
 //! The history of the tables as the tests know it: each step's file, what it does to the rows that it finds, and rows
 //! as the program of that step wrote them.
 
-use super::contents::{Contents, id, json, text};
-use crate::harness::Value;
+use super::contents::{Contents, id, text};
+use crate::harness::{Value, json};
 
 /// One step of the history.
 pub struct Step {
