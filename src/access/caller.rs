@@ -633,14 +633,21 @@ impl<'a> ClausePath<'a> {
 const fn context_is_of_resource(action: Action) -> bool {
     matches!(
         action,
-        Action::GetUserIdentity | Action::DeleteUserIdentity | Action::RotateApiKey
+        Action::GetUserIdentity
+            | Action::DeleteUserIdentity
+            | Action::GetIdentity
+            | Action::UpdateIdentity
+            | Action::RotateApiKey
     )
 }
 
 /// Whether the audit entry of an action keeps the context. Those that are left out say who somebody is, and what they say
 /// is in the row that the entry names. Reading is not recorded at all.
 fn keeps_context(action: Action) -> bool {
-    let personal = matches!(action, Action::CreateUserIdentity | Action::CreateUser);
+    let personal = matches!(
+        action,
+        Action::CreateUserIdentity | Action::UpdateIdentity | Action::CreateUser
+    );
     action.scope().changes() && !personal
 }
 

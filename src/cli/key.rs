@@ -1,12 +1,11 @@
 //! `aka key`
 
-use crate::access;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{Outcome, print_json, tenant, with_store};
 use crate::{
-    access::caller::Permit,
+    access::{self, caller::Permit},
     config::Database,
     resources::api_keys::{
         self, ApiKeyRefusal, CreateApiKey, NewApiKey, RevokeApiKey,

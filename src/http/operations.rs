@@ -63,7 +63,7 @@ pub struct Operation {
     pub path: &'static str,
     /// What policy is asked. None: it needs no credential.
     pub action: Option<Action>,
-    /// What kind of thing the action is done to.
+    /// What kind of thing the action is done to; where there is no such thing, to the tenant.
     pub on: TargetKind,
     /// Whether it changes something.
     pub changes: bool,

@@ -45,6 +45,8 @@ macro_rules! actions {
 actions! {
     ListUserIdentities = "listUserIdentities" in IdentitiesRead;
     GetUserIdentity = "getUserIdentity" in IdentitiesRead;
+    GetIdentity = "getIdentity" in IdentitiesRead;
+    UpdateIdentity = "updateIdentity" in IdentitiesWrite;
     LookupIdentity = "lookupIdentity" in IdentitiesRead;
     CreateUserIdentity = "createUserIdentity" in IdentitiesWrite;
     DeleteUserIdentity = "deleteUserIdentity" in IdentitiesWrite;

@@ -25,6 +25,7 @@ mod decisions;
 mod demo;
 mod idempotency;
 mod identities;
+mod identity_profiles;
 mod identity_providers;
 mod isolation;
 mod issuer_discovery;

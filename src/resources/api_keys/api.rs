@@ -1,6 +1,5 @@
 //! API keys: credentials of programs.
 
-use crate::access;
 use aka_entity::api_key;
 use cedar_policy::Entity;
 use poem_openapi::{Object, OpenApi};
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{CreateApiKey, NewApiKey, RevokeApiKey, RotateApiKey};
 use crate::{
     access::{
+        self,
         api_keys::RawKey,
         caller::{PolicyContext, Target},
     },

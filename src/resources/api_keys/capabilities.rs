@@ -1,12 +1,11 @@
 //! What may an API key do? For those who hand keys out, and for those who wonder what a key that has leaked can do.
 
-use crate::access;
 use cedar_policy::Effect;
 use poem_openapi::{Enum, Object, OpenApi};
 use serde::Serialize;
 
 use crate::{
-    access::caller::Target,
+    access::{self, caller::Target},
     http::{Tag, body::Answer, caller::ApiCaller, error::Error, explanation::EffectName, params::Path},
     policy::{self, Can},
     resources::policies::evaluation,

@@ -1,22 +1,23 @@
 //! Identities: linking accounts to users, and finding them.
 
-use crate::access;
 use std::sync::Arc;
 
 use aka_entity::identity::{self, LinkedBy};
 use cedar_policy::RestrictedExpression;
-use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi, types::MaybeUndefined};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Account, Link, LinkRefusal, Linked, Unlink,
     errors::{LINKED_TO_USER_ID, WAYS_OUT, WayOut, account_not_found, identity_already_linked},
+    revision,
     rows::{self, OfUser},
+    update::{IdentityRefusal, Profile, UpdateIdentity},
 };
 use crate::{
-    access::accounts::Lookup,
     access::{
-        accounts::Found,
+        self,
+        accounts::{Found, Lookup},
         caller::{PolicyContext, Target},
         tenants::TenantState,
     },
@@ -27,7 +28,7 @@ use crate::{
         caller::ApiCaller,
         door::WriteError,
         error::Error,
-        etag::of_representation,
+        etag::etag,
         idempotency::Replayable,
         page::{List, MAX_LIMIT, Page},
         params::{Cursor, Limit, OptionalQueryParam, Path, QueryParam},
@@ -40,6 +41,9 @@ use crate::{
         text::{Email, ExternalId, ExternalName},
     },
 };
+
+/// How often an identity is read again that is linked or unlinked between the decision and the change.
+const ATTEMPTS: usize = 3;
 
 /// The account that is to be linked. Who links it, and how, the server knows by itself.
 #[derive(Debug, Object, Deserialize)]
@@ -60,6 +64,40 @@ pub struct UserIdentityCreate {
     /// How the provider shows the account.
     #[oai(nullable)]
     pub external_display_name: Option<ExternalName>,
+}
+
+/// What is known of an account at its provider; absent fields stay as they are, `null` removes one.
+#[derive(Debug, Object, Deserialize)]
+#[oai(deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityUpdate {
+    /// The account's name at the provider.
+    #[serde(default)]
+    pub external_username: MaybeUndefined<ExternalName>,
+    /// The account's email address at the provider.
+    #[serde(default)]
+    pub external_email: MaybeUndefined<Email>,
+    /// How the provider shows the account.
+    #[serde(default)]
+    pub external_display_name: MaybeUndefined<ExternalName>,
+}
+
+impl From<IdentityUpdate> for Profile {
+    fn from(update: IdentityUpdate) -> Self {
+        #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
+        fn change<T>(field: MaybeUndefined<T>) -> Option<Option<T>> {
+            match field {
+                MaybeUndefined::Undefined => None,
+                MaybeUndefined::Null => Some(None),
+                MaybeUndefined::Value(value) => Some(Some(value)),
+            }
+        }
+        Self {
+            username: change(update.external_username),
+            email: change(update.external_email),
+            display_name: change(update.external_display_name),
+        }
+    }
 }
 
 /// By what an account was linked.
@@ -151,6 +189,13 @@ impl UserIdentity {
 }
 
 impl UserIdentity {
+    /// The identity with its state.
+    fn tagged(found: Found, tenant: &TenantState) -> Result<Tagged<Self>, Error> {
+        let provider = tenant.identity_provider(provider_of(&found.identity));
+        let etag = etag(&revision(&found, provider.map(|provider| &provider.model)));
+        Ok(Tagged::Done(Answer(Self::show(found, tenant)?), etag))
+    }
+
     /// The identity as it is shown to a caller who may link accounts, but not read them: what they have sent, and ids. What
     /// is known of the account from before is not theirs to see.
     fn only_sent(self, sent: Account) -> Self {
@@ -183,6 +228,28 @@ fn at_provider(tenant: &Arc<TenantState>, provider: Option<IdentityProviderId>) 
         named: provider.map(|provider| provider.entity).into_iter().collect(),
         ..PolicyContext::of(context)
     }
+}
+
+/// What a decision on an identity is about: its user, or the tenant where there is none.
+fn target_of(found: Option<&Found>) -> Target {
+    let user = found.and_then(|found| found.identity.user_id);
+    user.map_or(Target::Tenant, |user| Target::User(UserId(user)))
+}
+
+/// What a decision on a link or a change may look at of the account's description.
+fn description(
+    username: Option<&ExternalName>,
+    email: Option<&Email>,
+    display_name: Option<&ExternalName>,
+) -> impl Iterator<Item = (&'static str, RestrictedExpression)> {
+    let members = [
+        ("external_username", username.map(ToString::to_string)),
+        ("external_email", email.map(ToString::to_string)),
+        ("external_email_domain", email.map(Email::domain)),
+        ("external_display_name", display_name.map(ToString::to_string)),
+    ];
+    let members = members.into_iter();
+    members.filter_map(|(name, value)| Some((name, RestrictedExpression::new_string(value?))))
 }
 
 /// What a decision on a look-up may look at.
@@ -244,29 +311,15 @@ impl IdentitiesApi {
         let caller = caller.knowing([new.identity_provider_id]).await?;
         let circumstances = || {
             let provider = caller.tenant().identity_provider_entity(new.identity_provider_id);
-            let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-            let domain = new.external_email.as_ref().map(Email::domain);
-            let optional = [
-                (
-                    "external_username",
-                    new.external_username.as_ref().map(ExternalName::as_str),
-                ),
-                ("external_email", new.external_email.as_ref().map(Email::as_str)),
-                ("external_email_domain", domain.as_deref()),
-                (
-                    "external_display_name",
-                    new.external_display_name.as_ref().map(ExternalName::as_str),
-                ),
-            ];
-            let mut context = vec![
+            let external_id = RestrictedExpression::new_string(new.external_id.to_string());
+            let account = [
                 ("identity_provider", RestrictedExpression::new_entity_uid(provider.uid)),
-                ("external_id", text(new.external_id.as_str())),
+                ("external_id", external_id),
             ];
-            context.extend(
-                optional
-                    .into_iter()
-                    .filter_map(|(name, value)| Some((name, text(value?)))),
-            );
+            let (username, display_name) = (new.external_username.as_ref(), new.external_display_name.as_ref());
+            let context = account
+                .into_iter()
+                .chain(description(username, new.external_email.as_ref(), display_name));
             PolicyContext {
                 named: vec![provider.entity],
                 ..PolicyContext::of(context)
@@ -383,9 +436,7 @@ impl IdentitiesApi {
         let circumstances = || at_provider_of(caller.tenant(), known);
         caller.may_with(Target::User(id.0), circumstances).await?;
         let found = found.ok_or_else(|| Error::no_such("identity", identity_id.0))?;
-        let identity = UserIdentity::show(found, caller.tenant())?;
-        let etag = of_representation(&identity);
-        Ok(Tagged::Done(Answer(identity), etag))
+        UserIdentity::tagged(found, caller.tenant())
     }
 
     /// Unlink an account from a user
@@ -420,6 +471,83 @@ impl IdentitiesApi {
         }
     }
 
+    /// Get an identity by its id
+    ///
+    /// Whether it is linked or not.
+    #[oai(path = "/v1/identities/:identityId", method = "get", operation_id = "getIdentity")]
+    async fn get_by_id(
+        &self,
+        caller: ApiCaller<'_>,
+        /// The identity.
+        #[oai(name = "identityId")]
+        identity_id: Path<IdentityId>,
+    ) -> Result<Tagged<UserIdentity>, Error> {
+        let (caller, found) = Self::known(caller, identity_id.0).await?;
+        let context = || at_provider_of(caller.tenant(), found.as_ref().map(|found| &found.identity));
+        caller.may_with(target_of(found.as_ref()), context).await?;
+        let found = found.ok_or_else(|| Error::no_such("identity", identity_id.0))?;
+        UserIdentity::tagged(found, caller.tenant())
+    }
+
+    /// Correct what is known of an account
+    ///
+    /// Its name, its email address, and how it is shown at its provider. A field that is absent stays; `null` removes it
+    /// (RFC 7396, JSON Merge Patch). The account, its user and how it was linked do not change.
+    #[oai(
+        path = "/v1/identities/:identityId",
+        method = "patch",
+        operation_id = "updateIdentity"
+    )]
+    async fn update(
+        &self,
+        caller: ApiCaller<'_>,
+        /// The identity.
+        #[oai(name = "identityId")]
+        identity_id: Path<IdentityId>,
+        body: Body<IdentityUpdate>,
+    ) -> Result<Replayable<Tagged<UserIdentity>>, Error> {
+        let profile = Profile::from(body.0);
+        let mut caller = caller;
+        for _ in 0..ATTEMPTS {
+            let found;
+            (caller, found) = Self::known(caller, identity_id.0).await?;
+            let found = found.as_ref();
+            let context = || {
+                let mut context = at_provider_of(caller.tenant(), found.map(|found| &found.identity));
+                let Profile {
+                    username,
+                    email,
+                    display_name,
+                } = &profile;
+                let described = description(
+                    username.as_ref().and_then(Option::as_ref),
+                    email.as_ref().and_then(Option::as_ref),
+                    display_name.as_ref().and_then(Option::as_ref),
+                );
+                context
+                    .context
+                    .extend(described.map(|(name, value)| (name.into(), value)));
+                context
+            };
+            let permit = caller.may_with(target_of(found), context).await?;
+            let change = UpdateIdentity {
+                permit,
+                id: identity_id.0,
+                user: found.and_then(|found| found.identity.user_id).map(UserId),
+                profile: profile.clone(),
+            };
+            let tenant = Arc::clone(caller.tenant());
+            match caller
+                .write(change, move |found| UserIdentity::tagged(found, &tenant))
+                .await
+            {
+                Err(WriteError::Refused(IdentityRefusal::Moved)) => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+        Err(IdentityRefusal::Moved.into())
+    }
+
     /// Look up an account
     ///
     /// Whose account is it? Answers the one identity of an account at a provider, whether it is linked or not.
@@ -452,6 +580,13 @@ impl IdentitiesApi {
 }
 
 impl IdentitiesApi {
+    /// An identity, and the caller with a tenant that knows its provider.
+    async fn known(caller: ApiCaller<'_>, id: IdentityId) -> Result<(ApiCaller<'_>, Option<Found>), Error> {
+        let found = rows::find_by_id(caller.store(), caller.tenant_id(), id).await?;
+        let provider = found.as_ref().map(|found| provider_of(&found.identity));
+        Ok((caller.knowing(provider).await?, found))
+    }
+
     /// That the account is another user's: what is known of that link, and what this caller may do about it. Who the
     /// other user is, only a caller who may look the account up learns.
     async fn taken(&self, caller: &ApiCaller<'_>, identity: &identity::Model) -> Error {

@@ -4,7 +4,7 @@ use aka_entity::identity;
 use poem_openapi::Object;
 use serde::Serialize;
 
-use super::{LinkRefusal, api::LinkedByName};
+use super::{LinkRefusal, api::LinkedByName, update::IdentityRefusal};
 use crate::{
     http::{
         codes::{self, Code},
@@ -103,6 +103,17 @@ pub fn identity_already_linked(identity: &identity::Model) -> Error {
         .with(&IDENTITY_ID, IdentityId(identity.id))
         .with(&LINKED_BY, LinkedByName::from(identity.linked_by))
         .with(&LINKED_AT, identity.linked_at.map(Timestamp))
+}
+
+impl From<IdentityRefusal> for Error {
+    fn from(refusal: IdentityRefusal) -> Self {
+        match refusal {
+            IdentityRefusal::NoIdentity(id) => Self::no_such("identity", id),
+            IdentityRefusal::RevisionMismatch => Self::precondition_failed(),
+            IdentityRefusal::Moved => Self::unavailable("the identity is being linked and unlinked all the time"),
+            IdentityRefusal::Store(error) => error.into(),
+        }
+    }
 }
 
 impl From<LinkRefusal> for Error {

@@ -7,7 +7,7 @@ use super::errors::{
 };
 use crate::resources::{
     demo,
-    examples::{TIME, page},
+    examples::{TIME, but, page},
 };
 use crate::{http::error::Error, types::ids::IdentityProviderId};
 
@@ -21,6 +21,7 @@ pub fn of_schema(name: &str) -> Option<Value> {
             "external_email": "octocat@example.com",
             "external_display_name": "The Octocat",
         }),
+        "IdentityUpdate" => json!({ "external_display_name": "Ada L." }),
         "UserIdentity" => identity(),
         "Page_UserIdentity" => page(&identity()),
         _ => return None,
@@ -60,6 +61,11 @@ fn identity() -> Value {
 /// What is found of the account in the examples of look-ups.
 pub fn found() -> Value {
     slack_identity()
+}
+
+/// What `updateIdentity` answers.
+pub fn updated() -> Value {
+    but(slack_identity(), json!({ "external_display_name": "Ada L." }))
 }
 
 /// What is found of the user in the examples of lists.

@@ -10,17 +10,15 @@ pub mod errors;
 mod examples;
 mod operations;
 pub mod rows;
+pub mod update;
 
 pub use operations::RESOURCE;
-
-use self::rows::{account, insert};
-use crate::access::accounts::{Found, Lookup, look_up};
 
 use aka_entity::{
     barred_account::Reason,
     former_link,
     identity::{self, LinkedBy},
-    user,
+    identity_provider, user,
 };
 use async_trait::async_trait;
 use sea_orm::{
@@ -31,15 +29,39 @@ use sea_orm::{
 use serde::Serialize;
 use uuid::Uuid;
 
+use self::rows::{account, insert};
 use super::identity_providers;
 use crate::{
-    access::{barred_accounts, caller::Permit},
-    store::{Applied, Change, Record, StoreError, Tx, change::Outcome},
+    access::{
+        accounts::{Found, Lookup, look_up},
+        barred_accounts,
+        caller::Permit,
+        decision_log,
+    },
+    store::{Applied, Change, Record, StoreError, Tx, change::Outcome, revision::Revision},
     types::{
         ids::{IdentityId, IdentityProviderId, TenantId, UserId},
-        text::{Email, ExternalId, ExternalName},
+        text::{Email, ExternalId, ExternalName, email_key},
     },
 };
+
+/// The state of an identity, as it is shown: with what of its user and its provider is shown with it.
+#[must_use]
+pub fn revision(found: &Found, provider: Option<&identity_provider::Model>) -> String {
+    let Found { identity, user_active } = found;
+    Revision::default()
+        .and(identity.id)
+        .and(identity.user_id.unwrap_or_default())
+        .and([user_active.map_or(2, u8::from)])
+        .and_text(provider.map(|provider| provider.name.as_str()))
+        .and_text(identity.external_username.as_deref())
+        .and_text(identity.external_email.as_deref())
+        .and_text(identity.external_display_name.as_deref())
+        .and(identity.linked_by.to_value())
+        .and_time(identity.last_synced_at)
+        .and(identity.updated_at.to_be_bytes())
+        .text()
+}
 
 /// An account at a provider, as its provider describes it.
 #[derive(Clone, Debug)]
@@ -213,7 +235,7 @@ impl Link {
 
     fn inserted(&self, tx: &Tx<'_>) -> Applied<Linked> {
         let identity = self.row(tx);
-        let record = record(&self.permit, &identity, self.user, "identity.linked");
+        let record = record(&self.permit, &identity, Some(self.user), "identity.linked");
         // The insert takes active users only.
         let user_active = Some(true);
         Applied::recorded(Linked::Now(Found { identity, user_active }), record)
@@ -248,7 +270,7 @@ impl Link {
                 linked.linked_by = Set(self.linked_by);
                 linked.linked_at = Set(Some(tx.now.0));
                 let identity = linked.update(tx.db).await?;
-                let record = record(&self.permit, &identity, self.user, "identity.linked");
+                let record = record(&self.permit, &identity, Some(self.user), "identity.linked");
                 let user_active = Some(user.active);
                 Ok(Applied::recorded(Linked::Now(Found { identity, user_active }), record))
             }
@@ -280,8 +302,14 @@ impl Link {
         if same.into_iter().all(|(new, old)| new.try_as_ref() == Some(old)) {
             return Ok(Applied::unchanged(account(known)));
         }
+        if let Some(address) = known.external_email.as_deref()
+            && described.external_email.try_as_ref() != Some(&known.external_email)
+        {
+            // Nothing would find the old address again when the user is erased.
+            decision_log::forget_address(tx, self.permit.tenant(), &email_key(address)).await?;
+        }
         let identity = described.update(tx.db).await?;
-        let record = record(&self.permit, &identity, self.user, "identity.updated");
+        let record = record(&self.permit, &identity, Some(self.user), "identity.updated");
         Ok(Applied::recorded(account(identity), record))
     }
 
@@ -368,23 +396,23 @@ impl Change for Unlink {
         };
         self.bar_if_suspended(&identity, tx).await?;
         self.remember(tx).await?;
-        let record = record(&self.permit, &identity, self.user, "identity.unlinked");
+        let record = record(&self.permit, &identity, Some(self.user), "identity.unlinked");
         Ok(Applied::recorded(true, record))
     }
 }
 
 /// What the audit log and the outbox tell of a link, a change of its account, or its end: ids of ours, because both outlive
 /// the erasure of a user.
-fn record(permit: &Permit, identity: &identity::Model, user: UserId, event_type: &'static str) -> Record {
+fn record(permit: &Permit, identity: &identity::Model, user: Option<UserId>, event_type: &'static str) -> Record {
     #[derive(Serialize)]
     struct Entry {
-        user_id: UserId,
+        user_id: Option<UserId>,
         identity_provider_id: Uuid,
     }
     #[derive(Serialize)]
     struct Event {
         identity_id: Uuid,
-        user_id: UserId,
+        user_id: Option<UserId>,
         identity_provider_id: Uuid,
         linked_by: String,
     }

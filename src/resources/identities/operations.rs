@@ -16,7 +16,7 @@ pub static RESOURCE: Resource = Resource {
 };
 
 /// The operations.
-const OPERATIONS: [Operation; 5] = [
+const OPERATIONS: [Operation; 7] = [
     Operation::post(Action::CreateUserIdentity, "/v1/users/{id}/identities")
         .on(TargetKind::User)
         .finds("user")
@@ -35,6 +35,15 @@ const OPERATIONS: [Operation; 5] = [
     Operation::delete(Action::DeleteUserIdentity, "/v1/users/{id}/identities/{identityId}")
         .on(TargetKind::User)
         .finds("identity"),
+    Operation::get(Action::GetIdentity, "/v1/identities/{identityId}")
+        .on(TargetKind::User)
+        .finds("identity")
+        .answers(examples::found),
+    Operation::patch(Action::UpdateIdentity, "/v1/identities/{identityId}")
+        .on(TargetKind::User)
+        .finds("identity")
+        .if_match()
+        .answers(examples::updated),
     Operation::get(Action::LookupIdentity, "/v1/identities/lookup")
         .on(TargetKind::IdentityProvider)
         .finds("identity")

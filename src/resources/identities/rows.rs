@@ -12,10 +12,31 @@ use uuid::Uuid;
 
 use super::{Account, Link};
 use crate::{
-    access::accounts::{COLUMNS, Found, placed},
+    access::{
+        self,
+        accounts::{COLUMNS, Found, placed},
+    },
     store::{Question, Reader, Store, StoreError, Tx, rows},
     types::ids::{IdentityId, IdentityProviderId, TenantId, UserId},
 };
+
+/// One identity, linked or not.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn find_by_id(store: &Store, tenant: TenantId, id: IdentityId) -> Result<Option<Found>, StoreError> {
+    let identity = identity::Entity::find_by_id((tenant.0, id.0));
+    let Some(identity) = identity.one(&store.reader_of(tenant)).await? else {
+        return Ok(None);
+    };
+    let user_active = match identity.user_id.map(UserId) {
+        Some(user) => access::users::find(store, tenant, user).await?,
+        None => None,
+    }
+    .map(|user| user.active);
+    Ok(Some(Found { identity, user_active }))
+}
 
 /// One identity of a user.
 ///

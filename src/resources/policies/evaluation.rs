@@ -1,6 +1,5 @@
 //! What would be decided? Principals and resources as a question names them, whoever asks it.
 
-use crate::access;
 use std::{sync::Arc, time::Duration};
 
 use aka_entity::{api_key, audit_log_entry::ActorType};
@@ -10,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     access::{
+        self,
         caller::{PolicyContext, Principal, Target},
         tenants::TenantState,
         workers::Job,

@@ -13,7 +13,6 @@
 //!   and raised in the change's own transaction. Two changes that together lock everybody out cannot both pass, whether
 //!   they share a batch, a node, or only the database.
 
-use crate::access;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -34,6 +33,7 @@ use super::{
 };
 use crate::{
     access::{
+        self,
         caller::{Caller, PolicyContext, Principal, Target},
         tenants::TenantState,
         workers::Job,

@@ -8,7 +8,6 @@
 //! Nothing is stored. The work is bounded by the number of decisions, by [`TIME`], and takes turns with that of other
 //! tenants.
 
-use crate::access;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
@@ -27,6 +26,7 @@ use uuid::Uuid;
 use super::evaluation;
 use crate::{
     access::{
+        self,
         caller::{Caller, Principal, Target},
         readable::Readable,
         rule_limits::{Excess, Totals},
@@ -249,10 +249,14 @@ async fn seen_now(
 ) -> Result<HashMap<Uuid, Map<String, Value>>, StoreError> {
     let of = |action: Action| {
         let entries = entries.iter().filter(move |entry| entry.action == action.as_str());
-        entries.map(|entry| entry.resource_id).collect::<Vec<_>>()
+        entries.map(|entry| entry.resource_id)
     };
+    let of_identities: Vec<Uuid> = of(Action::CreateUserIdentity)
+        .chain(of(Action::UpdateIdentity))
+        .collect();
+    let of_users: Vec<Uuid> = of(Action::CreateUser).collect();
     let mut seen = HashMap::new();
-    for ids in of(Action::CreateUserIdentity).chunks(IDS_PER_QUERY) {
+    for ids in of_identities.chunks(IDS_PER_QUERY) {
         let rows = identity::Entity::find()
             .filter(identity::COLUMN.tenant_id.eq(tenant.0))
             .filter(identity::COLUMN.id.is_in(ids.iter().copied()))
@@ -269,7 +273,7 @@ async fn seen_now(
             seen.insert(row.id, members(context));
         }
     }
-    for ids in of(Action::CreateUser).chunks(IDS_PER_QUERY) {
+    for ids in of_users.chunks(IDS_PER_QUERY) {
         for row in users_of(store, tenant, ids).await? {
             seen.insert(row.id, members(json!({ "email": row.email, "roles": row.roles })));
         }
@@ -356,7 +360,7 @@ impl Past {
             _ if kept.is_some() => None,
             Ok(Action::CreateUser) => Some(Told::OfUser(UserId(row.resource_id))),
             // The user is gone where the entry does not name one: then nobody may read it.
-            Ok(Action::CreateUserIdentity) => {
+            Ok(Action::CreateUserIdentity | Action::UpdateIdentity) => {
                 let user = decision["resource"]
                     .as_str()
                     .and_then(|name| name.strip_prefix("user:"));
@@ -365,6 +369,13 @@ impl Past {
             }
             _ => None,
         };
+        let mut context = kept.or_else(|| seen.get(&row.resource_id).cloned());
+        if row.action == Action::UpdateIdentity.as_str()
+            && let Some(context) = &mut context
+        {
+            // The id of an account does not change, and is not in the context of this action.
+            context.remove("external_id");
+        }
         Self {
             id: row.id,
             source: PastSource::AuditLog,
@@ -376,7 +387,7 @@ impl Past {
             rule_ids: texts(&decision["rule_ids"]),
             at: Timestamp(row.created_at),
             scopes: scopes(&decision["scopes"]),
-            context: kept.or_else(|| seen.get(&row.resource_id).cloned()),
+            context,
             context_of,
         }
     }

@@ -1,6 +1,5 @@
 //! Users: the people of a tenant.
 
-use crate::access;
 use aka_entity::user;
 use cedar_policy::RestrictedExpression;
 use poem_openapi::{Object, OpenApi};
@@ -8,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{CreateUser, SuspendUser, UpdateUser, UserRefusal, erasure, errors::user_already_exists};
 use crate::{
-    access::caller::{PolicyContext, Target},
+    access::{
+        self,
+        caller::{PolicyContext, Target},
+    },
     http::{
         Tag,
         answers::{CreatedTagged, Gone, Tagged},

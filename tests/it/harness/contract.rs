@@ -293,6 +293,8 @@ const SUCCESSES: &[(&str, &[u16], Success)] = &[
     ("listUserIdentities", &[200], Page(USER_IDENTITY)),
     ("getUserIdentity", &[200], One(USER_IDENTITY)),
     ("deleteUserIdentity", &[204], Nothing),
+    ("getIdentity", &[200], One(USER_IDENTITY)),
+    ("updateIdentity", &[200], One(USER_IDENTITY)),
     ("lookupIdentity", &[200], One(USER_IDENTITY)),
     ("listUsers", &[200], Page(USER)),
     ("createUser", &[201], One(USER)),

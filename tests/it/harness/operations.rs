@@ -167,6 +167,24 @@ pub const OPERATIONS: &[Operation] = &[
         None,
     ),
     operation(
+        "getIdentity",
+        Method::GET,
+        "/v1/identities/{identity}",
+        "identities:read",
+        None,
+    ),
+    operation(
+        "updateIdentity",
+        Method::PATCH,
+        "/v1/identities/{identity}",
+        "identities:write",
+        Some(&[
+            may_have("external_username", Text(256)),
+            may_have("external_email", Email),
+            may_have("external_display_name", Text(256)),
+        ]),
+    ),
+    operation(
         "lookupIdentity",
         Method::GET,
         "/v1/identities/lookup?identity_provider_id={provider}&external_id=583231",
