@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::body::Answer;
 
-/// The answer to a request that made something.
+/// The answer to a request that created something.
 #[derive(ApiResponse)]
 pub enum Created<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
     /// Created.
@@ -21,21 +21,21 @@ pub enum Created<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
     ),
 }
 
-/// The answer to a request for something whose state has a name, or that changed it.
+/// The answer with a resource that has an `ETag`.
 #[derive(ApiResponse)]
 pub enum Tagged<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
     /// Done.
     #[oai(status = 200)]
     Done(
         Answer<T>,
-        /// The state of what is answered: send it as `If-Match` with a change, and the change is made only where it is
-        /// still so.
+        /// The current version of the resource. Send it as `If-Match` with a change, so that the change is made only if the
+        /// resource is still the same.
         #[oai(header = "ETag")]
         String,
     ),
 }
 
-/// The answer to a request that made something whose state has a name.
+/// The answer to a request that created a resource that has an `ETag`.
 #[derive(ApiResponse)]
 pub enum CreatedTagged<T: Type + ParseFromJSON + Serialize + Send + Sync + 'static> {
     /// Created.
@@ -45,13 +45,13 @@ pub enum CreatedTagged<T: Type + ParseFromJSON + Serialize + Send + Sync + 'stat
         /// The path of what was created.
         #[oai(header = "Location")]
         String,
-        /// The state of what was created.
+        /// The current version of the resource.
         #[oai(header = "ETag")]
         String,
     ),
 }
 
-/// The answer to a request that took something away.
+/// The answer without content.
 #[derive(ApiResponse)]
 pub enum Gone {
     /// Done. There is no content.

@@ -250,7 +250,7 @@ fn complete_operation(
     complete_parameters(described, operation, (resource, examples));
     let etag = described["responses"]["200"]["headers"]["ETag"].clone();
     if operation.method == "GET" && !etag.is_null() {
-        let description = "It is still as `If-None-Match` says. There is no content.";
+        let description = "Not modified: the caller's copy is still current. There is no content.";
         described["responses"]["304"] = json!({ "description": description, "headers": { "ETag": etag } });
     }
     if described["security"].is_null() {
@@ -447,7 +447,7 @@ fn if_none_match() -> Value {
         "name": "If-None-Match",
         "in": "header",
         "required": false,
-        "description": "The `ETag` of what the caller has already: where it is still so, the answer is `304` without content.",
+        "description": "The `ETag` of the caller's copy. If it is still current, the answer is `304` without content.",
         "schema": { "type": "string" },
     })
 }

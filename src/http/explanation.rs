@@ -45,7 +45,7 @@ pub struct SeenValue {
     pub value: String,
 }
 
-/// What a rule had to do with a no.
+/// Why a rule did not permit a request, or forbade it.
 #[derive(Debug, Object, Serialize)]
 pub struct RuleExplanation {
     /// The rule: its id, or the name of a built-in rule.

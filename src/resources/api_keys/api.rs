@@ -37,24 +37,24 @@ const DEFAULT_OVERLAP_SECONDS: u32 = 86_400;
 /// How long at most: thirty days, in seconds.
 const MAX_OVERLAP_SECONDS: u32 = 2_592_000;
 
-/// A credential of a program. The key itself is shown once, by the answer that made it.
+/// A credential of a program. The key itself is shown only once, in the answer that created it.
 #[derive(Debug, Object, Serialize)]
 pub struct ApiKey {
     /// The id of the key: not a secret.
     pub id: ApiKeyId,
-    /// What the key is called.
+    /// The name of the key.
     pub name: String,
     /// What the key may do.
     pub scopes: Vec<Scope>,
     /// The provider that the key is bound to.
     #[oai(nullable)]
     pub identity_provider_id: Option<IdentityProviderId>,
-    /// Who made the key: the id of a key or of a user, or `command line`.
+    /// Who created the key: the id of a key or of a user, or `command line`.
     pub created_by: String,
     /// When the key was last used, with a few seconds' delay.
     #[oai(nullable)]
     pub last_used_at: Option<Timestamp>,
-    /// When the key stops working by itself.
+    /// When the key expires.
     #[oai(nullable)]
     pub expires_at: Option<Timestamp>,
     /// When the key was revoked.
@@ -63,7 +63,7 @@ pub struct ApiKey {
     /// Who revoked it.
     #[oai(nullable)]
     pub revoked_by: Option<String>,
-    /// When the key was made.
+    /// When the key was created.
     pub created_at: Timestamp,
 }
 
@@ -84,24 +84,24 @@ impl From<api_key::Model> for ApiKey {
     }
 }
 
-/// A key that was just made, with the key itself. It is not shown again: keep it now.
+/// A new key, with the key itself. It is not shown again: store it now.
 #[derive(Object, Serialize)]
 pub struct CreatedApiKey {
     /// The id of the key: not a secret.
     pub id: ApiKeyId,
-    /// What the key is called.
+    /// The name of the key.
     pub name: String,
     /// What the key may do.
     pub scopes: Vec<Scope>,
     /// The provider that the key is bound to.
     #[oai(nullable)]
     pub identity_provider_id: Option<IdentityProviderId>,
-    /// Who made the key: the id of a key or of a user, or `command line`.
+    /// Who created the key: the id of a key or of a user, or `command line`.
     pub created_by: String,
     /// When the key was last used.
     #[oai(nullable)]
     pub last_used_at: Option<Timestamp>,
-    /// When the key stops working by itself.
+    /// When the key expires.
     #[oai(nullable)]
     pub expires_at: Option<Timestamp>,
     /// When the key was revoked.
@@ -110,7 +110,7 @@ pub struct CreatedApiKey {
     /// Who revoked it.
     #[oai(nullable)]
     pub revoked_by: Option<String>,
-    /// When the key was made.
+    /// When the key was created.
     pub created_at: Timestamp,
     /// The key: what goes into the header `X-API-Key`.
     pub raw_key: String,
@@ -155,20 +155,20 @@ impl CreatedApiKey {
     }
 }
 
-/// A key that is to be made.
+/// A new API key.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKeyCreate {
-    /// What the key is to be called.
+    /// The name of the key.
     pub name: Name,
     /// What the key may do: at least one scope.
     #[oai(validator(min_items = 1, max_items = 32))]
     pub scopes: Vec<Scope>,
-    /// The provider that the key is to be bound to.
+    /// The identity provider to bind the key to.
     #[oai(nullable)]
     pub identity_provider_id: Option<IdentityProviderId>,
-    /// When the key stops working by itself, in the future. Never, if it is absent.
+    /// When the key expires, in the future. Default: never.
     #[oai(nullable)]
     pub expires_at: Option<Timestamp>,
 }
@@ -200,7 +200,7 @@ impl ApiKeyCreate {
     }
 }
 
-/// How a key is to be rotated.
+/// How to rotate a key.
 #[derive(Debug, Default, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]

@@ -154,10 +154,10 @@ pub struct CapabilitiesApi;
 
 #[OpenApi(tag = "Tag::ApiKeys")]
 impl CapabilitiesApi {
-    /// What may an API key do?
+    /// List what an API key may do
     ///
     /// For every action whether the key is permitted it always (`allow`), never (`deny`), or only on some resources or
-    /// in some circumstances (`depends`), under the rules of now. `allow` and `deny` are certain; where rules exclude
+    /// in some circumstances (`depends`), under the current rules. `allow` and `deny` are certain; where rules exclude
     /// one another in ways that only a request shows, the answer is `depends`. The conditions show what rules say, in
     /// their own words.
     #[oai(

@@ -76,7 +76,7 @@ pub async fn list(
 pub struct NewApiKey {
     /// Its id.
     pub id: ApiKeyId,
-    /// What it is called.
+    /// Its name.
     pub name: Name,
     /// What it may do.
     pub scopes: Vec<Scope>,

@@ -46,7 +46,7 @@ impl From<ActorType> for ActorTypeName {
     }
 }
 
-/// A decision of policy that was a no. `action`, `resource` and `context` are as `evaluatePolicies` takes them.
+/// A request that policy refused. `action`, `resource` and `context` have the form that `evaluatePolicies` takes.
 #[derive(Debug, Object, Serialize)]
 #[oai(rename = "Decision")]
 pub struct RecordedDecision {
@@ -62,10 +62,10 @@ pub struct RecordedDecision {
     pub action: String,
     /// On what: `user:<id>`, `identity_provider:<id>`, `api_key:<id>`, `policy:<id>` or `tenant:<id>`.
     pub resource: String,
-    /// The context that the decision saw; null where it is not kept, as it is not of users who are no more.
+    /// The context of the decision; null if it is not kept, as for users who have been erased.
     #[oai(nullable)]
     pub context: Option<AnyObject>,
-    /// How it came out: never `permitted`.
+    /// The outcome: never `permitted`.
     pub kind: DecisionKind,
     /// The priority at which it was decided; null where that was a built-in level, or none.
     #[oai(nullable)]
@@ -126,7 +126,7 @@ impl From<decision::Model> for RecordedDecision {
     }
 }
 
-/// How a decision that is wanted came out.
+/// The outcome of a refused request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 pub enum RefusalKind {
@@ -184,7 +184,7 @@ impl DecisionLogApi {
         resource: OptionalQueryParam<ResourceName>,
         /// Only those of the request whose answer had this `X-Request-ID`.
         request_id: OptionalQueryParam<RequestName>,
-        /// Only those that came out so.
+        /// Only those with this outcome.
         kind: OptionalQueryParam<RefusalKind>,
         /// Only those at this time or later.
         from: OptionalQueryParam<Timestamp>,

@@ -51,9 +51,9 @@ pub struct HealthApi;
 
 #[OpenApi(tag = "Tag::Health")]
 impl HealthApi {
-    /// Is the server alive?
+    /// Check that the server is alive
     ///
-    /// Yes, when its database answers; else `503`. Needs no credential.
+    /// `200` if its database answers; otherwise `503`. Needs no credential.
     #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
     async fn alive(&self, app: Data<&App>, request: &Request) -> Result<Answer<Health>, Error> {
         check_query(request)?;
@@ -61,7 +61,7 @@ impl HealthApi {
         Ok(Health::ok())
     }
 
-    /// Should the server get requests?
+    /// Check that the server is ready
     ///
     /// Yes, if its database answers and commits changes, its clock agrees with the database's, and it has not been told to
     /// stop; otherwise `503`. Needs no credential.

@@ -45,12 +45,12 @@ use crate::{
 /// How often an identity is read again that is linked or unlinked between the decision and the change.
 const ATTEMPTS: usize = 3;
 
-/// The account that is to be linked. Who links it, and how, the server knows by itself.
+/// The account to link. The server records who linked it and how.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct UserIdentityCreate {
-    /// The provider at which the account is.
+    /// The account's identity provider.
     pub identity_provider_id: IdentityProviderId,
     /// The account's id at the provider: the one that never changes, not a name or an address. Taken as it is, case
     /// included.
@@ -58,10 +58,10 @@ pub struct UserIdentityCreate {
     /// The account's name at the provider.
     #[oai(nullable)]
     pub external_username: Option<ExternalName>,
-    /// The account's e-mail address at the provider.
+    /// The account's email address at the provider.
     #[oai(nullable)]
     pub external_email: Option<Email>,
-    /// How the provider shows the account.
+    /// The account's display name at the provider.
     #[oai(nullable)]
     pub external_display_name: Option<ExternalName>,
 }
@@ -77,7 +77,7 @@ pub struct IdentityUpdate {
     /// The account's email address at the provider.
     #[serde(default)]
     pub external_email: MaybeUndefined<Email>,
-    /// How the provider shows the account.
+    /// The account's display name at the provider.
     #[serde(default)]
     pub external_display_name: MaybeUndefined<ExternalName>,
 }
@@ -100,7 +100,7 @@ impl From<IdentityUpdate> for Profile {
     }
 }
 
-/// By what an account was linked.
+/// How an account was linked.
 #[derive(Debug, Clone, Copy, Enum, Serialize)]
 #[oai(rename = "LinkedBy", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -123,35 +123,35 @@ impl From<LinkedBy> for LinkedByName {
     }
 }
 
-/// An account at an identity provider, and the user to whom it is linked.
+/// An account at an identity provider, and the user it is linked to.
 #[derive(Debug, Object, Serialize)]
 pub struct UserIdentity {
     /// The id of the identity. It stays the same when the account is unlinked and linked again.
     pub id: IdentityId,
-    /// The user to whom the account is linked. Null: the account is known, but linked to nobody.
+    /// The user that the account is linked to. Null: the account is known, but not linked.
     #[oai(nullable)]
     pub user_id: Option<UserId>,
-    /// Whether that user is active: not suspended. Null: the account is linked to nobody.
+    /// Whether that user is active: not suspended. Null: the account is not linked.
     #[oai(nullable)]
     pub user_active: Option<bool>,
-    /// The provider at which the account is.
+    /// The account's identity provider.
     pub identity_provider_id: IdentityProviderId,
     /// The provider's name.
     pub provider_name: String,
-    /// The provider's kind.
+    /// The provider's type.
     pub provider_type: ProviderTypeName,
     /// The account's id at the provider.
     pub external_id: String,
     /// The account's name at the provider.
     #[oai(nullable)]
     pub external_username: Option<String>,
-    /// The account's e-mail address at the provider.
+    /// The account's email address at the provider.
     #[oai(nullable)]
     pub external_email: Option<String>,
-    /// How the provider shows the account.
+    /// The account's display name at the provider.
     #[oai(nullable)]
     pub external_display_name: Option<String>,
-    /// By what the account was linked last.
+    /// How the account was last linked.
     pub linked_by: LinkedByName,
     /// When the account was last compared with the provider.
     #[oai(nullable)]
@@ -303,7 +303,7 @@ impl IdentitiesApi {
     async fn create(
         &self,
         caller: ApiCaller<'_>,
-        /// The user to whom the account is to be linked.
+        /// The user to link the account to.
         id: Path<UserId>,
         body: Body<UserIdentityCreate>,
     ) -> Result<Replayable<LinkAnswer>, Error> {
@@ -550,12 +550,12 @@ impl IdentitiesApi {
 
     /// Look up an account
     ///
-    /// Whose account is it? Answers the one identity of an account at a provider, whether it is linked or not.
+    /// Returns the identity of an account at a provider, whether it is linked to a user or not.
     #[oai(path = "/v1/identities/lookup", method = "get", operation_id = "lookupIdentity")]
     async fn lookup(
         &self,
         caller: ApiCaller<'_>,
-        /// The provider at which the account is.
+        /// The account's identity provider.
         identity_provider_id: QueryParam<IdentityProviderId>,
         /// The account's id at the provider, as it is, case included.
         external_id: QueryParam<ExternalId>,

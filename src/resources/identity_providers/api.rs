@@ -34,7 +34,7 @@ use crate::{
     types::{actions::Action, clock::Timestamp, ids::IdentityProviderId, scopes::Scope, text::Name},
 };
 
-/// The kind of system that a provider is.
+/// The type of an identity provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename = "ProviderType", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -109,7 +109,7 @@ impl<'de> Deserialize<'de> for ProviderTypeName {
     }
 }
 
-/// How the last synchronisation with a provider went.
+/// The state of the synchronisation with a provider.
 #[derive(Debug, Clone, Copy, Enum, Serialize)]
 #[oai(rename = "SyncStatus", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -142,7 +142,7 @@ pub struct IdentityProvider {
     pub id: IdentityProviderId,
     /// The name of the provider. No two providers of a tenant have the same name, ignoring case.
     pub name: String,
-    /// What kind of system it is.
+    /// The type of the provider.
     pub provider_type: ProviderTypeName,
     /// The settings that may be shown: for each type of provider a list of fields, such as `organization` or `client_id`,
     /// if their values cannot be secrets. Every other field is a secret: it is sealed, and never comes back.
@@ -154,12 +154,12 @@ pub struct IdentityProvider {
     /// When it was last synchronised.
     #[oai(nullable)]
     pub last_synced_at: Option<Timestamp>,
-    /// How that went.
+    /// The result of the last synchronisation.
     pub sync_status: SyncStatusName,
     /// Why it failed.
     #[oai(nullable)]
     pub sync_error: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
@@ -192,14 +192,14 @@ impl IdentityProvider {
     }
 }
 
-/// A provider that is to be made.
+/// A new identity provider.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityProviderCreate {
     /// The name of the provider: unique in the tenant, ignoring case.
     pub name: Name,
-    /// What kind of system it is. This does not change later.
+    /// The type of the provider. It does not change later.
     pub provider_type: ProviderTypeName,
     /// How it is reached: any JSON object of at most 32 KiB. Fields that may not be shown are
     /// stored as secrets. With `issuer` and `audience`, its tokens are accepted as bearer
@@ -217,17 +217,17 @@ pub struct IdentityProviderCreate {
     ///   roles of the user give it to whom its subject is linked, and none if it is linked to nobody.
     #[oai(nullable)]
     pub config: Option<AnyObject>,
-    /// Whether accounts at it can be linked. Yes, if it is absent.
+    /// Whether accounts at it can be linked. Default: yes.
     #[oai(nullable)]
     pub enabled: Option<bool>,
 }
 
-/// What is to change of a provider; what is absent stays.
+/// The fields of an identity provider to change; absent fields stay as they are.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityProviderUpdate {
-    /// What it is to be called.
+    /// Its name.
     #[oai(nullable)]
     pub name: Option<Name>,
     /// The new configuration. Of the secrets, those that it does not mention stay, and `null` removes one (RFC 7396, JSON
@@ -393,7 +393,7 @@ impl IdentityProvidersApi {
 
     /// Change an identity provider
     ///
-    /// What is absent stays; the type does not change. To change anything of a provider as an issuer of bearer tokens,
+    /// Absent fields stay as they are; the type does not change. To change anything of a provider as an issuer of bearer tokens,
     /// or to enable an issuer, also needs `token-issuers:write`, and the caller must have every scope that the issuer's
     /// tokens may have: no policy replaces this. The `scopes` and `role_scopes` in the `config` of an issuer stay as
     /// they are where they are left out; `null` sets `scopes` to the default, and removes `role_scopes`.

@@ -214,7 +214,7 @@ pub struct CreateIdentityProvider {
     pub id: IdentityProviderId,
     /// Its name.
     pub name: Name,
-    /// What kind of system it is.
+    /// The type of the provider.
     pub provider_type: ProviderType,
     /// How it is reached.
     pub config: Config,

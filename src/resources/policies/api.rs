@@ -49,18 +49,18 @@ const EXPORTED_AT_A_TIME: usize = 50;
 pub struct Policy {
     /// The id of the policy.
     pub id: PolicyId,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     #[oai(nullable)]
     pub description: Option<String>,
     /// Whether its rules are in force.
     pub enabled: bool,
-    /// Higher is evaluated first.
+    /// Policies with a higher priority are evaluated first.
     pub priority: i32,
     /// Its rules, in their order.
     pub rules: Vec<PolicyRule>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When the policy itself was last changed.
     pub updated_at: Timestamp,
@@ -97,20 +97,20 @@ impl Policy {
     }
 }
 
-/// A policy that is to be made.
+/// A new policy.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyCreate {
-    /// What it is to be called.
+    /// Its name.
     pub name: Name,
-    /// What it is for.
+    /// Its purpose.
     #[oai(nullable)]
     pub description: Option<Description>,
-    /// Whether its rules are to be in force at once. Absent: yes.
+    /// Whether its rules are in force at once. Default: yes.
     #[oai(nullable)]
     pub enabled: Option<bool>,
-    /// Higher is evaluated first. Absent: 0.
+    /// Policies with a higher priority are evaluated first. Default: 0.
     #[oai(nullable, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
     pub priority: Option<i32>,
     /// Its rules: any number of Cedar statements, each of which becomes a rule. Checked against the Cedar schema.
@@ -118,21 +118,21 @@ pub struct PolicyCreate {
     pub cedar_policy_set: Option<String>,
 }
 
-/// What is to change of a policy; what is absent stays.
+/// The fields of a policy to change; absent fields stay as they are.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyUpdate {
-    /// What it is to be called.
+    /// Its name.
     #[oai(nullable)]
     pub name: Option<Name>,
-    /// What it is for. Null takes the description away.
+    /// Its purpose. Null removes it.
     #[serde(default)]
     pub description: MaybeUndefined<Description>,
     /// Whether its rules are to be in force.
     #[oai(nullable)]
     pub enabled: Option<bool>,
-    /// Higher is evaluated first.
+    /// Policies with a higher priority are evaluated first.
     #[oai(nullable, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
     pub priority: Option<i32>,
     /// Its rules from now on, in place of all that it has: any number of Cedar statements.
@@ -145,7 +145,7 @@ pub struct PolicyUpdate {
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyOrder {
-    /// All policies of the tenant, the one that is to be evaluated first at the head.
+    /// All policies of the tenant, the first to be evaluated first.
     #[oai(validator(max_items = 1000))]
     pub ids: Vec<PolicyId>,
 }
@@ -308,7 +308,7 @@ impl PoliciesApi {
 
     /// Change a policy
     ///
-    /// What is absent stays. With `cedar_policy_set` all rules are replaced, or none where one of them is wrong.
+    /// Absent fields stay as they are. With `cedar_policy_set` all rules are replaced, or none where one of them is wrong.
     #[oai(path = "/v1/policies/:policyId", method = "patch", operation_id = "updatePolicy")]
     async fn update(
         &self,
@@ -358,9 +358,9 @@ impl PoliciesApi {
         Ok(Replayable::new(shown?, written.replayed))
     }
 
-    /// Put the policies into an order
+    /// Reorder the policies
     ///
-    /// Names all of them, the one that is to be evaluated first at the head. Gives each a priority of its own.
+    /// Names all of them, the first to be evaluated first. Gives each a priority of its own.
     #[oai(path = "/v1/policies/reorder", method = "patch", operation_id = "reorderPolicies")]
     async fn reorder(
         &self,

@@ -48,11 +48,11 @@ pub struct CreatePolicy {
     pub id: PolicyId,
     /// Its name.
     pub name: Name,
-    /// What it is for.
+    /// Its purpose.
     pub description: Option<Description>,
     /// Whether its rules are in force.
     pub enabled: bool,
-    /// Higher is evaluated first.
+    /// Policies with a higher priority are evaluated first.
     pub priority: i32,
     /// Its rules.
     pub rules: Vec<NewRule>,
@@ -270,7 +270,7 @@ impl Replacement {
 pub struct ReorderPolicies {
     /// That it is permitted.
     pub permit: Permit,
-    /// All policies, the one that is to be evaluated first at the head.
+    /// All policies, the first to be evaluated first.
     pub ids: Vec<PolicyId>,
 }
 

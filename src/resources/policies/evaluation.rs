@@ -68,13 +68,13 @@ pub enum PrincipalName {
     UserOf(Email),
 }
 
-/// Reads the name of a principal: `api_key:<id>`, `user:<id>` or `user:<e-mail address>`.
+/// Reads the name of a principal: `api_key:<id>`, `user:<id>` or `user:<email address>`.
 ///
 /// # Errors
 ///
 /// Where it is none.
 pub fn principal_name(name: &str) -> Result<PrincipalName, QuestionRefusal> {
-    const FORM: &str = "must be api_key:<id>, user:<id> or user:<e-mail address>";
+    const FORM: &str = "must be api_key:<id>, user:<id> or user:<email address>";
     let malformed = || QuestionRefusal::Malformed(FORM.into());
     let (kind, id) = kind_and_id(name).ok_or_else(malformed)?;
     match kind.as_str() {

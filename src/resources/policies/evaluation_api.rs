@@ -32,10 +32,10 @@ use crate::{
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyQuestion {
-    /// Who: `api_key:<id>`, `user:<id>` or `user:<e-mail address>`. A user has no scopes here: those come with a token.
+    /// Who: `api_key:<id>`, `user:<id>` or `user:<email address>`. A user has no scopes here: those come with a token.
     #[oai(validator(max_length = 512))]
     pub principal: String,
-    /// Roles and groups that the principal is in beside its own.
+    /// Roles and groups to add to the principal's own.
     #[oai(nullable, validator(max_items = 100))]
     pub groups: Option<Vec<String>>,
     /// On what: `user:<id>`, `identity_provider:<id>`, `api_key:<id>`, `policy:<id>` or `tenant:<id>`.
@@ -49,7 +49,7 @@ pub struct PolicyQuestion {
     pub context: Option<AnyObject>,
 }
 
-/// How a decision came out.
+/// The outcome of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -60,7 +60,7 @@ pub enum DecisionKind {
     Forbidden,
     /// No rule permits it.
     NotPermitted,
-    /// A rule could not be evaluated, which is a no.
+    /// A rule could not be evaluated, so that the request is refused.
     Error,
 }
 
@@ -90,9 +90,9 @@ impl DecisionKind {
 /// What would be decided.
 #[derive(Debug, Object, Serialize)]
 pub struct PolicyEvaluation {
-    /// Whether the answer is yes.
+    /// Whether it is permitted.
     pub permitted: bool,
-    /// How the answer came out.
+    /// The outcome.
     pub kind: DecisionKind,
     /// The policies whose rules determined it. Empty where a built-in rule did, or none.
     pub matching_policy_ids: Vec<PolicyId>,
@@ -105,7 +105,7 @@ pub struct PolicyEvaluation {
     pub reason: String,
     /// What the rules that determined it tell the caller.
     pub notices: Vec<String>,
-    /// Of a no: the rules that forbid it, or the rules that came nearest to permitting it, the nearest first.
+    /// If denied: the rules that forbid it, or the rules that came nearest to permitting it, the nearest first.
     pub explanations: Vec<RuleExplanation>,
     /// What the decision did not look at, because the caller may not read it: `principal`, `resource`,
     /// `principal.identity_provider`, `context.identity_provider`.
@@ -130,7 +130,7 @@ impl PolicyEvaluation {
             ),
             Verdict::Error => (
                 DecisionKind::Error,
-                "A rule of the tenant cannot be read or evaluated, which is a no.".to_owned(),
+                "A rule of the tenant cannot be read or evaluated, so that the request is refused.".to_owned(),
             ),
         };
         Self {

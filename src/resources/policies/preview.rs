@@ -92,7 +92,7 @@ pub struct Past {
     pub action: String,
     /// On what.
     pub resource: String,
-    /// How it came out.
+    /// The outcome.
     pub verdict: Verdict,
     /// Which rules determined it.
     pub rule_ids: Vec<String>,
@@ -120,7 +120,7 @@ pub struct ChangedDecision {
     pub action: Action,
     /// As it would be.
     pub decision: Decision,
-    /// Whether it would be so under the rules of now already.
+    /// Whether it would be so under the current rules already.
     pub already: bool,
 }
 

@@ -42,7 +42,7 @@ const READ_AT_A_TIME: usize = 50;
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct CandidatePolicy {
-    /// Higher is evaluated first. Absent: 0.
+    /// Policies with a higher priority are evaluated first. Default: 0.
     #[oai(nullable, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
     pub priority: Option<i32>,
     /// Whether its rules are to be in force. Absent: yes.
@@ -88,23 +88,23 @@ pub enum DecisionSource {
     AuditLog,
 }
 
-/// How a decision came out.
+/// The outcome of a decision.
 #[derive(Debug, Object, Serialize)]
 pub struct PastOutcome {
-    /// Whether the answer was yes.
+    /// Whether it was permitted.
     pub permitted: bool,
-    /// How it came out.
+    /// The outcome.
     pub kind: DecisionKind,
     /// The rules that determined it: their ids, and the names of built-in rules.
     pub matching_rule_ids: Vec<String>,
 }
 
-/// How a decision would come out.
+/// The outcome that a decision would have.
 #[derive(Debug, Object, Serialize)]
 pub struct PreviewedOutcome {
-    /// Whether the answer would be yes.
+    /// Whether it would be permitted.
     pub permitted: bool,
-    /// How it would come out.
+    /// The outcome.
     pub kind: DecisionKind,
     /// The policies whose rules would determine it. Those that are only in the request have no ids.
     pub matching_policy_ids: Vec<PolicyId>,
@@ -120,7 +120,7 @@ pub struct PreviewedOutcome {
     pub notices: Vec<String>,
 }
 
-/// A decision that would come out differently.
+/// A decision that would have a different outcome.
 #[derive(Debug, Object, Serialize)]
 pub struct PreviewedDecision {
     /// The id of the decision, or of the audit entry.
@@ -137,11 +137,11 @@ pub struct PreviewedDecision {
     pub resource: String,
     /// When it was decided.
     pub created_at: Timestamp,
-    /// How it came out.
+    /// The outcome.
     pub before: PastOutcome,
-    /// How it would come out.
+    /// The outcome.
     pub after: PreviewedOutcome,
-    /// Whether it would come out so under the rules of now already, without the change.
+    /// Whether the current rules already decide the same, without the change.
     pub already: bool,
     /// The difference, for a person.
     pub message: String,
@@ -217,7 +217,7 @@ impl From<ChangedDecision> for PreviewedDecision {
             after.kind.words(),
             after.reason,
             if already {
-                " The rules of now already decide so."
+                " The current rules already decide the same."
             } else {
                 ""
             }
@@ -404,7 +404,7 @@ impl PolicyPreviewApi {
     ///
     /// Which of the tenant's last decisions would come out differently: those that were refused, and those that were
     /// permitted and changed something. Name what would be left out (`without_policy_ids`, `without_rule_ids`), enabled
-    /// (`with_policy_ids`) or added (`with`), or all policies (`policies`); with none of these, the rules of now are
+    /// (`with_policy_ids`) or added (`with`), or all policies (`policies`); with none of these, the current rules are
     /// compared with what was decided. Each decision is made again with its own action and context, but with who asked
     /// and what was asked of as they are now: their scopes, roles and attributes. Decisions of which the caller may not
     /// read all this are left out, and counted in `withheld`. `warnings` tells what a rule newly opens, and to whom.

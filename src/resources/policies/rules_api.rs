@@ -41,7 +41,7 @@ use crate::{
     },
 };
 
-/// How a rule narrows down its principal or its resource.
+/// How a rule restricts its principal or its resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[oai(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -58,7 +58,7 @@ pub enum ScopeType {
     IsIn,
 }
 
-/// How a rule narrows down its action.
+/// How a rule restricts its action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[oai(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -76,13 +76,13 @@ pub enum ActionScopeType {
 pub struct PolicyRule {
     /// The id of the rule.
     pub id: PolicyRuleId,
-    /// The place of the rule in its policy, from 0.
+    /// The position of the rule in its policy, counted from 0.
     pub ordinal: i32,
     /// Whether the rule permits or forbids.
     pub effect: EffectName,
     /// The Cedar statement, as it was given.
     pub policy_text: String,
-    /// How the rule narrows down who it is about.
+    /// How the rule restricts the principal.
     pub principal_scope_type: ScopeType,
     /// The type of entity of the principal's scope; null where there is none. For `is_in` the type after `is`.
     #[oai(nullable)]
@@ -91,11 +91,11 @@ pub struct PolicyRule {
     /// `in`, for instance `Scope::"users:read"`.
     #[oai(nullable)]
     pub principal_entity_id: Option<String>,
-    /// How the rule narrows down the action.
+    /// How the rule restricts the action.
     pub action_scope_type: ActionScopeType,
     /// The actions, or groups of actions, of the action's scope: operation ids and names of scopes.
     pub action_ids: Vec<String>,
-    /// How the rule narrows down the resource.
+    /// How the rule restricts the resource.
     pub resource_scope_type: ScopeType,
     /// The type of entity of the resource's scope; null where there is none. For `is_in` the type after `is`.
     #[oai(nullable)]
@@ -115,7 +115,7 @@ pub struct PolicyRule {
     /// characters in it look like others, that it lets more principals than one change API keys, identity providers,
     /// policies or tenants, or that it trusts the name of a principal alone.
     pub warnings: Vec<RuleWarning>,
-    /// When the rule was made.
+    /// When the rule was created.
     pub created_at: Timestamp,
 }
 
@@ -212,7 +212,7 @@ pub struct PolicyRuleInput {
     /// Whether the rule permits or forbids. Needed where there is no `policy_text` and the rule is new.
     #[oai(nullable)]
     pub effect: Option<EffectName>,
-    /// How the rule narrows down who it is about. Absent: not at all, or as before.
+    /// How the rule restricts the principal. Absent: not at all, or as before.
     #[oai(nullable)]
     pub principal_scope_type: Option<ScopeType>,
     /// The type of entity of the principal's scope.
@@ -221,13 +221,13 @@ pub struct PolicyRuleInput {
     /// The id of the entity of the principal's scope; for `is_in` the whole entity, as in `Scope::"users:read"`.
     #[oai(nullable)]
     pub principal_entity_id: Option<String>,
-    /// How the rule narrows down the action. Absent: not at all, or as before.
+    /// How the rule restricts the action. Absent: not at all, or as before.
     #[oai(nullable)]
     pub action_scope_type: Option<ActionScopeType>,
     /// The actions, or groups of actions: operation ids and names of scopes.
     #[oai(nullable, validator(max_items = 100))]
     pub action_ids: Option<Vec<String>>,
-    /// How the rule narrows down the resource. Absent: not at all, or as before.
+    /// How the rule restricts the resource. Absent: not at all, or as before.
     #[oai(nullable)]
     pub resource_scope_type: Option<ScopeType>,
     /// The type of entity of the resource's scope.
@@ -236,11 +236,11 @@ pub struct PolicyRuleInput {
     /// The id of the entity of the resource's scope; for `is_in` the whole entity.
     #[oai(nullable)]
     pub resource_entity_id: Option<String>,
-    /// `when` and `unless` clauses, as Cedar writes them. Null takes them away.
+    /// `when` and `unless` clauses, as Cedar writes them. Null removes them.
     #[serde(default)]
     pub conditions: MaybeUndefined<String>,
     /// What a caller is to read in `notices` when this rule determined the decision. It goes before the `@notice` of
-    /// the statement. Null takes it away.
+    /// the statement. Null removes it.
     #[serde(default)]
     pub notice: MaybeUndefined<Description>,
 }
@@ -612,7 +612,7 @@ impl PolicyRulesApi {
         Ok(Replayable::new(changed, written.replayed))
     }
 
-    /// Put the rules of a policy into an order
+    /// Reorder the rules of a policy
     ///
     /// Names all of them. The order is for readers: rules of one policy are evaluated together.
     #[oai(

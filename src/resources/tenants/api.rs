@@ -38,13 +38,13 @@ use crate::{
 pub struct Tenant {
     /// The id of the tenant: what `X-Tenant-ID` takes.
     pub id: TenantId,
-    /// What the tenant is called.
+    /// The name of the tenant.
     pub name: String,
     /// Its short name in commands. No two tenants have the same.
     pub slug: String,
     /// Whether its credentials manage tenants.
     pub is_master: bool,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
@@ -71,23 +71,23 @@ impl From<tenant::Model> for Tenant {
     }
 }
 
-/// A tenant that is to be made.
+/// A new tenant.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct TenantCreate {
-    /// What it is to be called.
+    /// Its name.
     pub name: Name,
     /// Its short name in commands. It does not change later.
     pub slug: Slug,
 }
 
-/// What is to change of a tenant; what is absent stays.
+/// The fields of a tenant to change; absent fields stay as they are.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct TenantUpdate {
-    /// What it is to be called.
+    /// Its name.
     #[oai(nullable)]
     pub name: Option<Name>,
 }
@@ -161,7 +161,7 @@ impl TenantsApi {
 
     /// Change a tenant
     ///
-    /// What is absent stays.
+    /// Absent fields stay as they are.
     #[oai(path = "/v1/tenants/:id", method = "put", operation_id = "updateTenant")]
     async fn update(
         &self,

@@ -36,12 +36,12 @@ use crate::{
 /// Roles of a user at most.
 const MAX_ROLES: usize = 64;
 
-/// A person, to whom accounts can be linked.
+/// A person that accounts can be linked to.
 #[derive(Debug, Object, Serialize)]
 pub struct User {
     /// The id of the user.
     pub id: UserId,
-    /// Their e-mail address. No two users of a tenant have the same, in whatever case.
+    /// Their email address, unique in the tenant (ignoring case).
     pub email: String,
     /// Their name.
     pub name: String,
@@ -49,11 +49,11 @@ pub struct User {
     pub roles: Vec<String>,
     /// Whether they are active: not suspended.
     pub active: bool,
-    /// Whether it is known that the address is theirs.
+    /// Whether the email address is verified.
     pub email_verified: bool,
-    /// When they were made.
+    /// When the user was created.
     pub created_at: Timestamp,
-    /// When they were last changed.
+    /// When the user was last changed.
     pub updated_at: Timestamp,
 }
 
@@ -80,16 +80,16 @@ impl From<user::Model> for User {
     }
 }
 
-/// A user who is to be made.
+/// A new user.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
 pub struct UserCreate {
-    /// Their e-mail address.
+    /// Their email address.
     pub email: Email,
     /// Their name.
     pub name: Name,
-    /// Their roles. None, if it is absent.
+    /// Their roles. Default: none.
     #[oai(nullable, validator(max_items = 64))]
     pub roles: Option<Vec<RoleName>>,
 }
@@ -113,7 +113,7 @@ pub struct UserUpdate {
     pub roles: Option<Vec<RoleName>>,
 }
 
-/// Whether a user is to be active.
+/// Whether the user is active.
 #[derive(Debug, Object, Deserialize)]
 #[oai(deny_unknown_fields)]
 #[serde(deny_unknown_fields)]
