@@ -36,6 +36,9 @@ pub trait Change: Send + Sync + Sized + 'static {
     /// Whose turn it takes: the tenant of whoever asked for it. `None` for the server's own upkeep.
     fn tenant(&self) -> Option<TenantId>;
 
+    /// Whether changes of this kind can be applied together: whether [`Self::apply_many`] does more than nothing.
+    const TOGETHER: bool = false;
+
     /// Checks what the change asserts and writes its rows, inside the transaction of a batch.
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<Self::Done>, Self::Refusal>;
 

@@ -23,6 +23,10 @@ on_both_stores![
     each_credential_has_its_own_keys,
     of_many_concurrent_requests_one_is_carried_out,
     two_nodes_carry_out_a_request_once,
+    concurrent_links_with_different_keys_are_all_made,
+    of_many_links_with_one_key_one_is_made,
+    links_that_are_refused_among_others_leave_their_keys_free,
+    two_nodes_make_a_link_with_one_key_once,
     a_response_survives_a_crash_of_the_server,
     a_refusal_is_not_kept,
     policy_is_checked_again,
@@ -92,6 +96,7 @@ async fn changes(acme: &Caller) -> Vec<(&'static str, Caller, Method, String, Va
     let rule = acme.get(format!("/v1/policies/{policy}/rules")).await["data"][0]["id"].clone();
     let rule = rule.as_str().expect("an id").to_owned();
     let api_key = acme.limited_to(&["users:read"]).await.key_id();
+    let identity = acme.link(user, github, "583230").await.expect(201).id();
     let master = acme.aka().master();
     let of_master = acme.aka().tenant().await.tenant();
     let new_key = json!({ "name": "bot", "scopes": ["users:read"] });
@@ -102,6 +107,12 @@ async fn changes(acme: &Caller) -> Vec<(&'static str, Caller, Method, String, Va
             Method::POST,
             format!("/v1/users/{user}/identities"),
             json!({ "identity_provider_id": github, "external_id": "583231" }),
+        ),
+        made(
+            "updateIdentity",
+            Method::PATCH,
+            format!("/v1/identities/{identity}"),
+            json!({ "external_username": "octocat" }),
         ),
         made(
             "createUser",
@@ -310,6 +321,142 @@ async fn two_nodes_carry_out_a_request_once(aka: Aka) {
         assert_eq!(ids.len(), 1, "round {round}");
         assert_eq!(users(&acme).await, round + 1);
     }
+}
+
+/// Links these accounts concurrently, each with its own key.
+async fn link_all(acme: &Caller, user: Uuid, provider: Uuid, accounts: &[String]) -> Vec<Answer> {
+    let link = async |account: &String| {
+        let link = acme.link(user, provider, account);
+        link.header(KEY, &format!("key-of-{account}")).await
+    };
+    join_all(accounts.iter().map(link)).await
+}
+
+/// The number of a tenant's kept responses.
+async fn kept(acme: &Caller) -> usize {
+    let rows = acme.aka().rows().await;
+    rows.count("idempotency_keys", &[("tenant_id", acme.tenant().into())])
+        .await
+}
+
+async fn concurrent_links_with_different_keys_are_all_made(aka: Aka) {
+    const LINKS: usize = 64;
+    let acme = aka.tenant().await;
+    let (user, github) = (acme.user().await, acme.provider("github").await);
+    let accounts: Vec<String> = (0..LINKS).map(|number| format!("account-{number}")).collect();
+
+    let first = link_all(&acme, user, github, &accounts).await;
+    let again = link_all(&acme, user, github, &accounts).await;
+
+    let mut ids = BTreeSet::new();
+    for ((account, first), again) in accounts.iter().zip(first).zip(again) {
+        let first = first.expect(201);
+        assert_eq!(first["external_id"], *account);
+        assert_replayed(&again, &first);
+        ids.insert(first.id());
+    }
+    assert_eq!(ids.len(), LINKS);
+    let rows = aka.rows().await;
+    let made = [
+        ("tenant_id", acme.tenant().into()),
+        ("action", "createUserIdentity".into()),
+    ];
+    assert_eq!(rows.count("audit_log_entries", &made).await, LINKS);
+    assert_eq!(kept(&acme).await, LINKS);
+
+    acme.delete(format!("/v1/users/{user}")).await.expect(204);
+    assert_eq!(kept(&acme).await, 0, "responses about an erased user are erased");
+}
+
+async fn of_many_links_with_one_key_one_is_made(aka: Aka) {
+    const REQUESTS: usize = 32;
+    let acme = aka.tenant().await;
+    let (user, github) = (acme.user().await, acme.provider("github").await);
+    let key = key();
+
+    let link = || async { acme.link(user, github, "583231").header(KEY, &key).await.expect(201) };
+    let answers = join_all((0..REQUESTS).map(|_| link())).await;
+
+    let (replayed, first): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.header(REPLAYED).is_some());
+    assert_eq!((first.len(), replayed.len()), (1, REQUESTS - 1));
+    for again in replayed {
+        assert_replayed(again, first[0]);
+    }
+    assert_eq!(kept(&acme).await, 1);
+}
+
+async fn links_that_are_refused_among_others_leave_their_keys_free(aka: Aka) {
+    const LINKS: usize = 60;
+    let acme = aka.tenant().await;
+    let (user, other, github) = (acme.user().await, acme.user().await, acme.provider("github").await);
+    let accounts: Vec<String> = (0..LINKS).map(|number| format!("account-{number}")).collect();
+    // One third of the accounts belongs to another user, one third is known but unlinked, and one third is new.
+    let mut taken = Vec::new();
+    for account in accounts.iter().step_by(3) {
+        taken.push(acme.link(other, github, account).await.expect(201).id());
+    }
+    for account in accounts.iter().skip(1).step_by(3) {
+        let linked = acme.link(other, github, account).await.expect(201);
+        acme.unlink(other, linked.id()).await.expect(204);
+    }
+
+    let first = link_all(&acme, user, github, &accounts).await;
+
+    for (number, answer) in first.iter().cloned().enumerate() {
+        match number % 3 {
+            0 => answer.refused(409, "identity_already_linked"),
+            _ => answer.expect(201),
+        };
+    }
+    assert_eq!(kept(&acme).await, LINKS / 3 * 2);
+
+    // With the conflict resolved, the refused requests succeed, and the others are replayed.
+    for identity in taken {
+        acme.unlink(other, identity).await.expect(204);
+    }
+    let again = link_all(&acme, user, github, &accounts).await;
+    for (number, (again, first)) in again.iter().zip(&first).enumerate() {
+        match number % 3 {
+            0 => assert_eq!((again.status, again.header(REPLAYED)), (201, None), "{again}"),
+            _ => assert_replayed(again, first),
+        }
+    }
+    assert_eq!(kept(&acme).await, LINKS);
+}
+
+async fn two_nodes_make_a_link_with_one_key_once(aka: Aka) {
+    const ROUNDS: usize = 10;
+    let other = aka.second_node().await;
+    let acme = aka.tenant().await;
+    let there = acme.at(&other);
+    let (user, github) = (acme.user().await, acme.provider("github").await);
+    for round in 0..ROUNDS {
+        let key = key();
+        let account = format!("account-{round}");
+        let send = async |number: usize| {
+            let caller = if number.is_multiple_of(2) { &acme } else { &there };
+            // On SQLite two processes wait for one another, and the one may give up.
+            eventually(Duration::from_secs(20), "it is answered", async || {
+                let answer = caller.link(user, github, &account).header(KEY, &key).await;
+                if answer.status == 503 {
+                    Err(answer)
+                } else {
+                    Ok(answer.expect(201))
+                }
+            })
+            .await
+        };
+        let answers = join_all((0..8).map(send)).await;
+        let ids: BTreeSet<Uuid> = answers.iter().map(Answer::id).collect();
+        assert_eq!(ids.len(), 1, "round {round}");
+    }
+    let rows = aka.rows().await;
+    let made = [
+        ("tenant_id", acme.tenant().into()),
+        ("action", "createUserIdentity".into()),
+    ];
+    assert_eq!(rows.count("audit_log_entries", &made).await, ROUNDS);
+    assert_eq!(kept(&acme).await, ROUNDS);
 }
 
 async fn a_response_survives_a_crash_of_the_server(aka: Aka) {
