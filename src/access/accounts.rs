@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use aka_entity::identity;
 use async_trait::async_trait;
-use sea_orm::{ConnectionTrait, DatabaseBackend, FromQueryResult as _, Statement};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr, QueryResult, Statement};
 
 use crate::{
     store::{Question, Reader, StoreError, rows},
@@ -34,7 +34,7 @@ pub struct Lookup {
     pub external_id: ExternalId,
 }
 
-/// What a statement reads of each identity that it finds.
+/// What a statement reads of each identity that it finds, after the place of the question: [`read`] takes it apart.
 pub const COLUMNS: &str = "found.tenant_id, found.id, found.user_id, found.identity_provider_id, found.external_id, \
     found.external_username, found.external_email, found.external_display_name, found.linked_by, found.linked_at, \
     found.last_synced_at, found.created_at, found.updated_at, \
@@ -101,30 +101,32 @@ pub async fn look_up(questions: &[Lookup], db: &impl ConnectionTrait) -> Result<
             .collect();
         Statement::from_sql_and_values(backend, LOOKUP_STATEMENT_SQLITE.as_str(), [rows::json(&asked)?.into()])
     };
-    let mut answers = vec![None; questions.len()];
-    for (place, found) in placed(db, statement).await? {
-        if let Some(answer) = answers.get_mut(place) {
-            *answer = Some(found);
-        }
-    }
-    Ok(answers)
+    let found = rows::of_each(questions.len(), db, statement, read).await?;
+    Ok(found.into_iter().map(|mut found| found.pop()).collect())
 }
 
-/// The identities that a statement finds, each with the place of the question that it answers.
+/// The identity in a row that begins with a place and [`COLUMNS`].
 ///
 /// # Errors
 ///
-/// [`StoreError`]
-pub async fn placed(db: &impl ConnectionTrait, statement: Statement) -> Result<Vec<(usize, Found)>, StoreError> {
-    let mut all = Vec::new();
-    for row in db.query_all_raw(statement).await? {
-        let place: i64 = row.try_get_by_index(0)?;
-        let place = usize::try_from(place - 1).map_err(|error| StoreError::Fault(error.to_string()))?;
-        let found = Found {
-            identity: identity::Model::from_query_result(&row, "")?,
-            user_active: row.try_get("", "user_active")?,
-        };
-        all.push((place, found));
-    }
-    Ok(all)
+/// Where the row has other columns.
+pub fn read(row: &QueryResult) -> Result<Found, DbErr> {
+    Ok(Found {
+        identity: identity::Model {
+            tenant_id: row.try_get_by_index(1)?,
+            id: row.try_get_by_index(2)?,
+            user_id: row.try_get_by_index(3)?,
+            identity_provider_id: row.try_get_by_index(4)?,
+            external_id: row.try_get_by_index(5)?,
+            external_username: row.try_get_by_index(6)?,
+            external_email: row.try_get_by_index(7)?,
+            external_display_name: row.try_get_by_index(8)?,
+            linked_by: row.try_get_by_index(9)?,
+            linked_at: row.try_get_by_index(10)?,
+            last_synced_at: row.try_get_by_index(11)?,
+            created_at: row.try_get_by_index(12)?,
+            updated_at: row.try_get_by_index(13)?,
+        },
+        user_active: row.try_get_by_index(14)?,
+    })
 }

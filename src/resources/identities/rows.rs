@@ -14,7 +14,7 @@ use super::{Account, Link};
 use crate::{
     access::{
         self,
-        accounts::{COLUMNS, Found, placed},
+        accounts::{COLUMNS, Found, read},
     },
     store::{Question, Reader, Store, StoreError, Tx, rows},
     types::ids::{IdentityId, IdentityProviderId, TenantId, UserId},
@@ -130,15 +130,11 @@ impl Question for OfUser {
             let values = [rows::json(&asked)?.into(), limit.into()];
             Statement::from_sql_and_values(backend, OF_USER_STATEMENT_SQLITE.as_str(), values)
         };
-        let mut answers: Vec<Self::Answer> = questions.iter().map(|_| Vec::new()).collect();
-        for (place, found) in placed(db, statement).await? {
-            if let (Some(answer), Some(asked)) = (answers.get_mut(place), questions.get(place))
-                && (answer.len() as u64) < asked.limit
-            {
-                answer.push(found);
-            }
+        let mut pages = rows::of_each(questions.len(), db, statement, read).await?;
+        for (page, asked) in pages.iter_mut().zip(questions) {
+            page.truncate(usize::try_from(asked.limit).unwrap_or(usize::MAX));
         }
-        Ok(answers)
+        Ok(pages)
     }
 }
 

@@ -5,22 +5,20 @@ pub mod erasure;
 pub mod errors;
 mod examples;
 mod operations;
+mod rows;
 
 pub use operations::RESOURCE;
+pub use rows::{find_by_email, list};
 
 use aka_entity::user;
 use async_trait::async_trait;
-use sea_orm::{
-    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Set,
-};
+use sea_orm::{ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, Set};
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::{
     access::{caller::Permit, decision_log},
     store::{
-        Applied, Change, Record, Store, StoreError, Tx,
+        Applied, Change, Record, StoreError, Tx,
         revision::{Revision, RevisionMismatch},
     },
     types::{
@@ -28,44 +26,6 @@ use crate::{
         text::{Email, Name, RoleName},
     },
 };
-
-/// The user of an address, in whatever case.
-///
-/// # Errors
-///
-/// [`StoreError`]
-pub async fn find_by_email(store: &Store, tenant: TenantId, email: &Email) -> Result<Option<user::Model>, StoreError> {
-    let query = user::Entity::find()
-        .filter(user::COLUMN.tenant_id.eq(tenant.0))
-        .filter(user::COLUMN.email_key.eq(email.key()));
-    Ok(query.one(&store.reader_of(tenant)).await?)
-}
-
-/// The users of a tenant, oldest first, after a position; all, or only the one who has an address.
-///
-/// # Errors
-///
-/// [`StoreError`]
-pub async fn list(
-    store: &Store,
-    tenant: TenantId,
-    email: Option<&Email>,
-    after: Option<Uuid>,
-    limit: u64,
-) -> Result<Vec<user::Model>, StoreError> {
-    let mut query = user::Entity::find().filter(user::COLUMN.tenant_id.eq(tenant.0));
-    if let Some(email) = email {
-        query = query.filter(user::COLUMN.email_key.eq(email.key()));
-    }
-    if let Some(after) = after {
-        query = query.filter(user::COLUMN.id.gt(after));
-    }
-    Ok(query
-        .order_by_asc(user::Column::Id)
-        .limit(limit)
-        .all(&store.reader_of(tenant))
-        .await?)
-}
 
 /// Why a user is not made or changed.
 #[derive(Debug)]
