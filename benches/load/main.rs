@@ -1,6 +1,7 @@
 //! The load benchmark: how many requests a second the server answers, and how fast, next to what the store itself can do.
 //!
-//! `cargo bench --bench load` measures both stores in some minutes; `cargo bench --bench load -- --help` tells the rest.
+//! `cargo bench --bench load` measures both stores in some minutes; with `-- --paths keyed-link --stores sqlite --seconds 2`
+//! one path in half a minute; `-- --help` tells the rest.
 //! It needs the programs of a PostgreSQL server for that store, starts everything itself, keeps its data in a temporary
 //! directory (`TMPDIR`; on a disk, because what a commit costs there is half of what is measured), and ends what it has
 //! started.
@@ -12,8 +13,9 @@
 //! * Where there are two cores, the server has one and the load generator another. PostgreSQL takes what it gets of both.
 //! * Each figure stands next to a reference, and runs of the two take turns: what disturbs the machine disturbs both.
 //!   The reference of a link is the same three rows written without a server, one durable commit a link: by a plain loop on
-//!   SQLite, by `pgbench` on PostgreSQL. Of a look-up on PostgreSQL it is `pgbench` reading the same row. Of the other reads
-//!   it is `echo`: a bare poem-openapi server that answers a request with its own body.
+//!   SQLite, by `pgbench` on PostgreSQL. Of a look-up on PostgreSQL it is `pgbench` reading the same row. Of a user, and of
+//!   a list of users, it is a look-up; of a link with an `Idempotency-Key` one without. Of the other reads it is `echo`: a
+//!   bare poem-openapi server that answers a request with its own body.
 //! * A figure is the median of its runs. An answer that is not the expected one makes the benchmark fail, and so does a
 //!   store that in the end does not hold exactly what was answered.
 

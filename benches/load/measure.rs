@@ -69,6 +69,8 @@ struct Measuring<'a> {
     runs_of_references: u64,
     /// Links that were answered.
     links: u64,
+    /// Of these, those that had an `Idempotency-Key`.
+    keyed_links: u64,
     /// Answers that were not as expected.
     failures: Vec<String>,
 }
@@ -81,6 +83,8 @@ enum Reference {
     PgbenchLookups,
     /// With so many connections.
     Echo(u16),
+    /// Another path of aka, with as many connections.
+    Path(Path),
 }
 
 impl Reference {
@@ -90,15 +94,32 @@ impl Reference {
             (Path::Link, Store::Postgres) => Self::PgbenchLinks,
             (Path::Lookup, Store::Postgres) => Self::PgbenchLookups,
             (Path::Lookup | Path::LookupHot | Path::List, _) => Self::Echo(connections),
+            (Path::GetUser | Path::ListUsers, _) => Self::Path(Path::Lookup),
+            (Path::KeyedLink, _) => Self::Path(Path::Link),
         }
     }
 
-    const fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Loop => "loop",
-            Self::PgbenchLinks | Self::PgbenchLookups => "pgbench",
-            Self::Echo(_) => "echo",
+            Self::Loop => "loop".into(),
+            Self::PgbenchLinks | Self::PgbenchLookups => "pgbench".into(),
+            Self::Echo(_) => "echo".into(),
+            Self::Path(path) => name(&path),
         }
+    }
+}
+
+/// The ratio to its reference that a path is to reach at least.
+const fn aim(path: Path, store: Store) -> Option<f64> {
+    match (path, store) {
+        (Path::Link, Store::Sqlite) => Some(2.5),
+        (Path::Link, Store::Postgres) => Some(1.8),
+        (Path::KeyedLink, _) | (Path::Lookup, Store::Postgres) => Some(0.7),
+        (Path::Lookup, Store::Sqlite) => Some(0.35),
+        (Path::LookupHot, _) => Some(0.6),
+        (Path::GetUser, _) => Some(0.8),
+        (Path::ListUsers, _) => Some(0.5),
+        (Path::List, _) => None,
     }
 }
 
@@ -144,6 +165,7 @@ impl<'a> Measuring<'a> {
             references: HashMap::new(),
             runs_of_references: 0,
             links: 0,
+            keyed_links: 0,
             failures: Vec::new(),
         })
     }
@@ -167,7 +189,7 @@ impl<'a> Measuring<'a> {
         self.section.resident_peak_mib = memory.peak;
         self.aka.stop()?;
         self.echo.process.stop();
-        self.subject.check(self.links).await?;
+        self.subject.check(self.links, self.keyed_links).await?;
         Ok((self.section, self.failures))
     }
 
@@ -175,13 +197,18 @@ impl<'a> Measuring<'a> {
     async fn closed_loop(&mut self, path: Path, connections: u16) -> Outcome<f64> {
         let requests = Arc::new(Requests::to_aka(path, &self.subject.data));
         let reference = Reference::of(path, self.subject.store, connections);
-        let known = self.references.contains_key(&reference);
+        // Another path takes turns with it each time: what is asked is what the one costs more than the other.
+        let known = self.references.contains_key(&reference) && !matches!(reference, Reference::Path(_));
         let (mut runs, mut echoes, mut rates) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.options.runs {
             runs.push(self.run_aka(path, &requests, connections, None).await?);
             match reference {
                 _ if known => {}
                 Reference::Echo(connections) => echoes.push(self.run_echo(connections).await?),
+                Reference::Path(other) => {
+                    let requests = Arc::new(Requests::to_aka(other, &self.subject.data));
+                    rates.push(self.run_aka(other, &requests, connections, None).await?.per_second);
+                }
                 _ => rates.push(self.run_reference(reference)?),
             }
         }
@@ -197,6 +224,7 @@ impl<'a> Measuring<'a> {
         figure.reference = Some(reference.name());
         figure.reference_per_second = self.references.get(&reference).copied();
         figure.ratio = figure.reference_per_second.map(|reference| per_second / reference);
+        figure.aim = aim(path, self.subject.store);
         self.add(figure);
         Ok(per_second)
     }
@@ -228,8 +256,11 @@ impl<'a> Measuring<'a> {
     ) -> Outcome<Run> {
         let load = self.load(self.aka.address, connections, requests);
         let run = self.run(&load, per_second, self.aka.pid).await?;
-        if path == Path::Link {
+        if matches!(path, Path::Link | Path::KeyedLink) {
             self.links += run.expected;
+        }
+        if path == Path::KeyedLink {
+            self.keyed_links += run.expected;
         }
         for (status, count) in &run.unexpected {
             self.failures.push(format!(
@@ -349,6 +380,7 @@ fn figure(path: &str, connections: u16, runs: &[Run]) -> Figure {
         reference: None,
         reference_per_second: None,
         ratio: None,
+        aim: None,
         processor: Processor {
             server: middle(|run| run.used.server),
             generator: middle(|run| run.used.generator),

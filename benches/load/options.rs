@@ -11,7 +11,11 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', default_value = "sqlite,postgres")]
     pub stores: Vec<Store>,
     /// The paths, with commas between them, in the order in which they are measured
-    #[arg(long, value_delimiter = ',', default_value = "lookup,lookup-hot,list,link")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "lookup,lookup-hot,get-user,list,list-users,link,keyed-link"
+    )]
     pub paths: Vec<Path>,
     /// Connections at a time; with commas between them, each path is measured with each number, and plotted
     #[arg(long, value_delimiter = ',', default_value = "64", value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -61,17 +65,23 @@ pub enum Store {
 }
 
 /// What is asked of the server.
-#[derive(ValueEnum, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(ValueEnum, Serialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Path {
     /// Look up an account, any of those in the store
     Lookup,
     /// Look up an account, one of the same hundred
     LookupHot,
+    /// Get a user, any of those in the store
+    GetUser,
     /// List the identities of a user
     List,
+    /// List ten users
+    ListUsers,
     /// Link a new account to a user
     Link,
+    /// The same with an `Idempotency-Key`, another one each time
+    KeyedLink,
 }
 
 /// What the rules look at that do not apply.

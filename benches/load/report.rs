@@ -62,9 +62,11 @@ pub struct Figure {
     pub runs: Vec<f64>,
     pub p50_ms: f64,
     pub p99_ms: f64,
-    pub reference: Option<&'static str>,
+    pub reference: Option<String>,
     pub reference_per_second: Option<f64>,
     pub ratio: Option<f64>,
+    /// The ratio that the path is to reach at least.
+    pub aim: Option<f64>,
     pub processor: Processor,
 }
 
@@ -95,9 +97,13 @@ impl fmt::Display for Figure {
             "{path:<17} {:>5} {:>9.0} {:>8.2} {:>8.2}   ",
             self.connections, self.per_second, self.p50_ms, self.p99_ms
         )?;
-        match (self.reference, self.reference_per_second, self.ratio) {
-            (Some(name), Some(per_second), Some(ratio)) => write!(f, "{name:<8} {per_second:>8.0} {ratio:>6.2}   ")?,
-            _ => write!(f, "{:<27}", "")?,
+        match (&self.reference, self.reference_per_second, self.ratio) {
+            (Some(name), Some(per_second), Some(ratio)) => write!(f, "{name:<9} {per_second:>8.0} {ratio:>6.2}")?,
+            _ => write!(f, "{:<25}", "")?,
+        }
+        match self.aim {
+            Some(aim) => write!(f, " {aim:>5.2}   ")?,
+            None => write!(f, "{:<9}", "")?,
         }
         write!(f, "{server:.2} / {generator:.2} / {database:.2} / {rest:.2}")?;
         f.write_str(if rest > DISTURBED { " !" } else { "" })
@@ -171,8 +177,8 @@ impl Report {
             )?;
             writeln!(
                 table,
-                "  {:<17} {:>5} {:>9} {:>8} {:>8}   {:<8} {:>8} {:>6}   cores of server / generator / database / the rest",
-                "path", "conn.", "req/s", "p50 ms", "p99 ms", "reference", "req/s", "ratio"
+                "  {:<17} {:>5} {:>9} {:>8} {:>8}   {:<9} {:>8} {:>6} {:>5}   cores of server / generator / database / the rest",
+                "path", "conn.", "req/s", "p50 ms", "p99 ms", "reference", "req/s", "ratio", "aim"
             )?;
             for figure in &section.figures {
                 writeln!(table, "  {figure}")?;

@@ -14,6 +14,8 @@ use super::{
 
 /// Accounts that are looked up again and again.
 const HOT: u64 = 100;
+/// Users on a page of a list.
+const USERS_ON_A_PAGE: u16 = 10;
 
 /// The body of a link, without the values.
 const LINK_FRAME: &str = r#"{"identity_provider_id":"","external_id":"","external_username":"","external_email":""}"#;
@@ -68,7 +70,7 @@ impl Requests {
     /// The status of every answer.
     pub fn expected(&self) -> u16 {
         match self.kind {
-            Kind::Aka(Path::Link) => 201,
+            Kind::Aka(Path::Link | Path::KeyedLink) => 201,
             Kind::Aka(_) | Kind::Echo => 200,
         }
     }
@@ -77,15 +79,19 @@ impl Requests {
     pub fn next(&self, random: &mut Random, into: &mut Vec<u8>) {
         let data = &self.data;
         let written = match self.kind {
-            Kind::Aka(Path::Link) | Kind::Echo => {
-                let tenant = index(random.below(data.tenants.len() as u64));
-                let user = data.linked_user_numbers().start + random.below(data.linked_users());
-                self.link(tenant, data::user(tenant, user), into)
+            Kind::Aka(path @ (Path::Link | Path::KeyedLink)) => self.link(random, path == Path::KeyedLink, into),
+            Kind::Echo => self.link(random, false, into),
+            Kind::Aka(Path::GetUser) => {
+                let (tenant, user) = self.user(random);
+                write!(into, "GET /v1/users/{user}{}\r\n", self.fields[tenant])
             }
             Kind::Aka(Path::List) => {
-                let tenant = index(random.below(data.tenants.len() as u64));
-                let user = data::user(tenant, random.below(data.users_with_identities()));
+                let (tenant, user) = self.user(random);
                 write!(into, "GET /v1/users/{user}/identities{}\r\n", self.fields[tenant])
+            }
+            Kind::Aka(Path::ListUsers) => {
+                let tenant = self.tenant(random);
+                write!(into, "GET /v1/users?limit={USERS_ON_A_PAGE}{}\r\n", self.fields[tenant])
             }
             Kind::Aka(Path::Lookup) => self.lookup(random.below(data.rows), into),
             Kind::Aka(Path::LookupHot) => self.lookup(random.below(HOT), into),
@@ -93,15 +99,36 @@ impl Requests {
         written.expect("a buffer takes everything");
     }
 
-    fn link(&self, tenant: usize, user: Uuid, into: &mut Vec<u8>) -> std::io::Result<()> {
+    fn tenant(&self, random: &mut Random) -> usize {
+        index(random.below(self.data.tenants.len() as u64))
+    }
+
+    /// A tenant, and a user of it who has identities.
+    fn user(&self, random: &mut Random) -> (usize, Uuid) {
+        let tenant = self.tenant(random);
+        (
+            tenant,
+            data::user(tenant, random.below(self.data.users_with_identities())),
+        )
+    }
+
+    fn link(&self, random: &mut Random, keyed: bool, into: &mut Vec<u8>) -> std::io::Result<()> {
+        let tenant = self.tenant(random);
+        let user = self.data.linked_user_numbers().start + random.below(self.data.linked_users());
+        let user = data::user(tenant, user);
         let provider = self.data.tenants[tenant].provider;
-        let external_id = external_id(new_account());
+        let account = new_account();
+        let external_id = external_id(account);
         let length = LINK_FRAME.len() + Hyphenated::LENGTH + digits(external_id) + USERNAME.len() + EMAIL.len();
         write!(
             into,
-            "POST /v1/users/{user}/identities{}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n",
+            "POST /v1/users/{user}/identities{}Content-Type: application/json\r\nContent-Length: {length}\r\n",
             self.fields[tenant]
         )?;
+        if keyed {
+            write!(into, "Idempotency-Key: link-{account}\r\n")?;
+        }
+        into.extend_from_slice(b"\r\n");
         let head = into.len();
         write!(
             into,

@@ -47,8 +47,9 @@ impl Subject<'_> {
         self.place.url()
     }
 
-    /// Checks that the store holds what was there and one row of each kind for every link that was answered.
-    pub async fn check(&self, links: u64) -> Outcome<()> {
+    /// Checks that the store holds what was there and one row of each kind for every link that was answered, and the
+    /// answers to those that had a key.
+    pub async fn check(&self, links: u64, keyed: u64) -> Outcome<()> {
         let db = connect(&self.url()).await?;
         for (what, query, expected) in [
             ("identities", "SELECT count(*) FROM identities", self.data.rows + links),
@@ -62,6 +63,7 @@ impl Subject<'_> {
                 "SELECT count(*) FROM outbox_events WHERE event_type = 'identity.linked'",
                 links,
             ),
+            ("kept answers", "SELECT count(*) FROM idempotency_keys", keyed),
         ] {
             let found: i64 = number(&db, query).await?;
             if u64::try_from(found)? != expected {
@@ -154,6 +156,7 @@ async fn tenants(url: &str, options: &Options, cores: &Cores, directory: &Path) 
         let scopes = [
             "identities:read",
             "identities:write",
+            "users:read",
             "identity-providers:write",
             "policies:write",
         ];
