@@ -2,151 +2,25 @@
 //!
 //! What can go wrong with a resource becomes an error in the resource's folder; here is what can go wrong with any request.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object,
-    registry::{MetaResponses, MetaSchema, MetaSchemaRef, Registry},
-    types::{ParseFromJSON, ParseResult, ToJSON, Type},
+    ApiResponse,
+    registry::{MetaResponses, Registry},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub use super::mistakes::{InputLocation, Mistake};
 use super::{
     body::JSON,
     codes::{self, Code},
     details::{self, Detail, ErrorDetails, InputError},
+    error_body::ErrorBody,
 };
 use crate::store::StoreError;
-
-/// Why a request was not carried out.
-#[derive(Debug, Object, Serialize, Deserialize)]
-#[oai(rename = "ApiError", skip_serializing_if_is_none)]
-pub struct ErrorBody {
-    /// What went wrong, for a program. It stays the same when the message changes.
-    pub code: ErrorCode,
-    /// What went wrong, for a person: which thing, what was wrong with it, and what to do.
-    pub message: String,
-    /// The context, for a program: which field is wrong, what was not found, ids.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub details: Option<ErrorDetails>,
-    /// The notices of the policy rules that determined the decision, if there are any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub notices: Option<Vec<String>>,
-}
-
-/// The name of a code. The document lists them all, which only the catalogue of codes knows.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ErrorCode(Cow<'static, str>);
-
-impl Type for ErrorCode {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> Cow<'static, str> {
-        "ErrorCode".into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Reference(Self::name().into_owned())
-    }
-
-    fn register(registry: &mut Registry) {
-        registry.create_schema::<Self, _>(Self::name().into_owned(), |_| MetaSchema::new("string"));
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
-    }
-}
-
-impl ParseFromJSON for ErrorCode {
-    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        serde_json::from_value(value.unwrap_or_default()).map_err(poem_openapi::types::ParseError::custom)
-    }
-}
-
-impl ToJSON for ErrorCode {
-    fn to_json(&self) -> Option<Value> {
-        Some(Value::String(self.0.clone().into_owned()))
-    }
-}
-
-/// Where in a request a fault is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InputLocation {
-    /// In the JSON of the body.
-    Body,
-    /// In the path.
-    Path,
-    /// In the query.
-    Query,
-    /// In a header.
-    Header,
-}
-
-impl From<&Mistake> for InputError {
-    fn from(mistake: &Mistake) -> Self {
-        Self {
-            field: mistake.field.clone(),
-            within: mistake.within.as_str().to_owned(),
-            reason: mistake.reason.clone(),
-        }
-    }
-}
-
-impl InputLocation {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Body => "body",
-            Self::Path => "path",
-            Self::Query => "query",
-            Self::Header => "header",
-        }
-    }
-}
-
-/// One mistake in a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// The field, parameter or header that is wrong. Empty if the body or path as a whole is.
-    pub field: String,
-    /// Where it is.
-    pub within: InputLocation,
-    /// What is wrong with it, as the end of a sentence that begins with its name.
-    pub reason: String,
-}
-
-impl Mistake {
-    /// A mistake in a field.
-    pub fn new(within: InputLocation, field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            within,
-            reason: reason.into(),
-        }
-    }
-
-    fn message(&self) -> String {
-        let Self { field, within, reason } = self;
-        match within {
-            InputLocation::Body if field.is_empty() => format!("The body {reason}."),
-            InputLocation::Body => format!("The field `{field}` {reason}."),
-            InputLocation::Path if field.is_empty() => format!("The path {reason}."),
-            InputLocation::Path => format!("The `{field}` in the path {reason}."),
-            InputLocation::Query => format!("The query parameter `{field}` {reason}."),
-            InputLocation::Header => format!("The header `{field}` {reason}."),
-        }
-    }
-}
 
 /// Why a request is not carried out.
 pub struct Error(Box<Parts>);
@@ -412,7 +286,7 @@ impl Error {
         } = *self.0;
         details.insert(details::DOCUMENTATION.name.into(), code.page().into());
         ErrorBody {
-            code: ErrorCode(code.name.into()),
+            code: code.into(),
             message,
             details: Some(ErrorDetails(details)),
             notices,

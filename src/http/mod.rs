@@ -14,13 +14,16 @@ pub mod details;
 pub mod document;
 pub mod door;
 pub mod error;
+pub mod error_body;
 pub mod etag;
 pub mod explanation;
 pub mod idempotency;
 pub mod kept_answers;
+mod mistakes;
 pub mod operations;
 pub mod page;
 pub mod params;
 pub mod refusals;
+mod tidy;
 
 pub use app::{App, Tag};

@@ -103,7 +103,7 @@ impl Server {
             tokio::spawn(app.decisions.clone().keep_writing(app.store.clone())),
             tokio::spawn(kept_answers::keep_forgetting(app.store.clone())),
             tokio::spawn(app.store.clone().keep_time()),
-            tokio::spawn(identity_providers::keep_deleting(app.store.clone())),
+            tokio::spawn(identity_providers::deletion::keep_deleting(app.store.clone())),
         ];
         Ok(Self { app, beside })
     }

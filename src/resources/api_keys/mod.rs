@@ -224,7 +224,7 @@ async fn insert(
         Ok(_) => {
             // A provider that is being deleted still has a row.
             if let Some(provider) = key.identity_provider_id
-                && identity_providers::hold(tx, tenant, provider).await?.is_none()
+                && identity_providers::rows::hold(tx, tenant, provider).await?.is_none()
             {
                 return Err(ApiKeyRefusal::NoIdentityProvider(provider));
             }

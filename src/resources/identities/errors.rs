@@ -4,7 +4,7 @@ use aka_entity::identity;
 use poem_openapi::Object;
 use serde::Serialize;
 
-use super::{LinkRefusal, api::LinkedByName, update::IdentityRefusal};
+use super::{LinkRefusal, update::IdentityRefusal, wire::LinkedByName};
 use crate::{
     http::{
         codes::{self, Code},

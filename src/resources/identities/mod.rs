@@ -11,6 +11,7 @@ mod examples;
 mod operations;
 pub mod rows;
 pub mod update;
+pub mod wire;
 
 pub use operations::RESOURCE;
 
@@ -246,7 +247,7 @@ impl Link {
         let tenant = self.permit.tenant();
         let user = user::Entity::find_by_id((tenant.0, self.user.0)).one(tx.db).await?;
         let user = user.ok_or(LinkRefusal::NoUser(self.user))?;
-        let provider = identity_providers::hold(tx, tenant, self.account.identity_provider_id).await?;
+        let provider = identity_providers::rows::hold(tx, tenant, self.account.identity_provider_id).await?;
         let no_provider = LinkRefusal::NoIdentityProvider(self.account.identity_provider_id);
         let provider = provider.ok_or(no_provider)?;
         let mut query = account(

@@ -6,9 +6,9 @@ use poem_openapi::{Enum, Object, OpenApi};
 use sea_orm::{ActiveEnum as _, Iterable as _};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::deletion::DeleteIdentityProvider;
 use super::{
-    CreateIdentityProvider, DeleteIdentityProvider, IdentityProviderRefusal, UpdateIdentityProvider,
-    errors::identity_provider_already_exists,
+    CreateIdentityProvider, IdentityProviderRefusal, UpdateIdentityProvider, errors::identity_provider_already_exists,
 };
 use crate::{
     access::{
@@ -256,7 +256,7 @@ async fn may_grant(caller: &ApiCaller<'_>, on: Target, scopes: &[Scope]) -> Resu
 
 /// That another provider has a name, and which: it is named to callers who may read it.
 async fn already_exists(caller: &ApiCaller<'_>, name: &Name) -> Error {
-    let provider = identity_providers::find_by_name(caller.store(), caller.tenant_id(), name).await;
+    let provider = identity_providers::rows::find_by_name(caller.store(), caller.tenant_id(), name).await;
     let id = match provider {
         Ok(Some(provider)) => {
             let id = IdentityProviderId(provider.id);
@@ -302,7 +302,7 @@ impl IdentityProvidersApi {
         let wanted = list.wanted(limit, cursor)?;
         caller.may(Target::Tenant).await?;
         let (bound_to, after, limit) = (caller.bound_to(), wanted.after, wanted.to_read());
-        let rows = identity_providers::list(caller.store(), tenant, bound_to, enabled, after, limit).await?;
+        let rows = identity_providers::rows::list(caller.store(), tenant, bound_to, enabled, after, limit).await?;
         let root_key = caller.store().root_key();
         let shown = rows
             .into_iter()
@@ -386,7 +386,7 @@ impl IdentityProvidersApi {
         id: Path<IdentityProviderId>,
     ) -> Result<Tagged<IdentityProvider>, Error> {
         caller.may(Target::IdentityProvider(id.0)).await?;
-        let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
+        let provider = identity_providers::rows::find(caller.store(), caller.tenant_id(), id.0).await?;
         let provider = provider.ok_or_else(|| Error::no_such("identity_provider", id.0))?;
         IdentityProvider::tagged(provider, caller.store().root_key())
     }
@@ -425,7 +425,7 @@ impl IdentityProvidersApi {
             permitted_grants: None,
         };
         let root_key = caller.store().root_key();
-        let provider = identity_providers::find(caller.store(), caller.tenant_id(), id.0).await?;
+        let provider = identity_providers::rows::find(caller.store(), caller.tenant_id(), id.0).await?;
         if let Some(provider) = provider
             && let Some(scopes) = change.grants_to_permit(&provider, root_key)?
         {

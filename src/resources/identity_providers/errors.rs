@@ -1,6 +1,6 @@
 //! What can go wrong with identity providers.
 
-use super::{IdentityProviderRefusal, MAX_COUNTED};
+use super::{IdentityProviderRefusal, deletion::MAX_COUNTED};
 use crate::{
     http::{
         codes::Code,

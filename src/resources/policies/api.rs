@@ -10,7 +10,7 @@ use super::{
     errors::refused_text,
     guarded,
     rule_checks::check_set,
-    rules_api::PolicyRule,
+    rule_wire::PolicyRule,
 };
 use crate::{
     access::{caller::Target, workers::Job},

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod changes;
+mod edits;
 pub mod errors;
 pub mod evaluation;
 pub mod evaluation_api;
@@ -14,6 +15,8 @@ pub mod preview;
 pub mod preview_api;
 pub mod rule_changes;
 pub mod rule_checks;
+mod rule_input;
+pub mod rule_wire;
 pub mod rules_api;
 
 use poem_openapi::OpenApi;
