@@ -52,8 +52,6 @@ const MAX_KEY_CHARS: usize = 128;
 const MAX_IN_MEMORY: u64 = 100_000;
 /// A key that nobody uses is forgotten after this time.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
-/// How often `last_used_at` is written: once for all uses since the last time.
-const NOTE_USE_EVERY: Duration = Duration::from_secs(5);
 
 /// A key as its holder knows it. Printed as `***`.
 #[derive(Clone)]
@@ -208,14 +206,6 @@ impl ApiKeys {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(Arc::clone(credential));
-        }
-    }
-
-    /// Writes when keys were last used, for ever.
-    pub async fn keep_noting_use(self, store: Store) {
-        loop {
-            tokio::time::sleep(NOTE_USE_EVERY).await;
-            self.write_use(&store).await;
         }
     }
 

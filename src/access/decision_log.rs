@@ -6,7 +6,8 @@
 //! * What waits is bounded, for each tenant and in all. What finds no room is dropped and counted, and the log of the
 //!   server tells how many.
 //! * What is kept is bounded for each tenant: the newest; the oldest go when newer ones come.
-//! * What waits when the server stops is written. When it is killed, up to [`WRITE_EVERY`] of refusals is lost.
+//! * What waits when the server stops is written. When it is killed, the refusals of the last half a
+//!   second are lost.
 //!
 //! Decisions about a person, or that saw something of them (the address of an account, say), go when the person is erased
 //! ([`erase`]).
@@ -14,7 +15,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use aka_entity::{
@@ -42,8 +42,6 @@ use crate::{
 
 /// Decisions that are kept of a tenant.
 const MAX_KEPT: u32 = 10_000;
-/// How often what waits is written.
-const WRITE_EVERY: Duration = Duration::from_millis(500);
 /// Decisions of one tenant that may wait.
 const MAX_WAITING_OF_TENANT: usize = 128;
 /// Decisions of all tenants that may wait.
@@ -99,14 +97,6 @@ impl DecisionLog {
 
     fn waiting(&self) -> MutexGuard<'_, WaitingDecisions> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes what waits, for ever.
-    pub async fn keep_writing(self, store: Store) {
-        loop {
-            tokio::time::sleep(WRITE_EVERY).await;
-            self.write(&store).await;
-        }
     }
 
     /// Writes what waits.

@@ -4,7 +4,8 @@
 //!
 //! * The node that made the change learns of it with the commit, before anybody is answered: what it has in memory
 //!   of an older version is never used again.
-//! * The other nodes compare versions, of the tenants in use only, with one small query every [`CHECK_EVERY`].
+//! * The other nodes compare versions, of the tenants in use only, with one small query every half a second
+//!   ([`Tenants::compare_versions`]).
 //! * Nothing that was not compared within [`TRUST_FOR`] is used. A node that cannot reach the database knows nothing.
 //!
 //! Reading a tenant with many rules takes seconds of a core. So it is done once for each version however many requests
@@ -42,8 +43,6 @@ use crate::{
     types::ids::{IdentityProviderId, TenantId},
 };
 
-/// How often versions are compared.
-const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How long a comparison is good for.
 const TRUST_FOR: Duration = Duration::from_secs(2);
 /// Tenants that were not asked for this long are no longer compared: their next request does it.
@@ -533,28 +532,25 @@ impl Tenants {
         });
     }
 
-    /// Compares the versions of the tenants in use, for ever.
-    pub async fn keep_up(self, store: Store) {
-        let mut ticks = tokio::time::interval(CHECK_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let idle_since = self
-                .millis()
-                .saturating_sub(IDLE_AFTER.as_millis().try_into().unwrap_or(u64::MAX));
-            let used: Vec<(TenantId, Arc<Slot>)> = self
-                .slots
-                .iter()
-                .filter(|(_, slot)| slot.used.load(Ordering::Relaxed) >= idle_since)
-                .map(|(id, slot)| (*id, slot))
-                .collect();
-            for some in used.chunks(VERSIONS_PER_QUERY) {
-                if let Err(error) = compare(&self, &store, some).await {
-                    tracing::warn!(%error, "the versions of tenants could not be compared");
-                    break;
-                }
-            }
+    /// Compares the versions of the tenants in use with the database's.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be read.
+    pub async fn compare_versions(&self, store: &Store) -> Result<(), StoreError> {
+        let idle_since = self
+            .millis()
+            .saturating_sub(IDLE_AFTER.as_millis().try_into().unwrap_or(u64::MAX));
+        let used: Vec<(TenantId, Arc<Slot>)> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.used.load(Ordering::Relaxed) >= idle_since)
+            .map(|(id, slot)| (*id, slot))
+            .collect();
+        for some in used.chunks(VERSIONS_PER_QUERY) {
+            compare(self, store, some).await?;
         }
+        Ok(())
     }
 
     fn millis(&self) -> u64 {

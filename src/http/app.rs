@@ -1,9 +1,8 @@
 //! What every operation works with, and the parts into which operations are divided.
 
-use std::sync::Arc;
-
 use poem_openapi::Tags;
 
+use super::readiness::Readiness;
 use crate::{
     access::{api_keys::ApiKeys, decision_log::DecisionLog, tenants::Tenants, tokens::Tokens},
     store::{Store, revision::TagKey},
@@ -24,8 +23,8 @@ pub struct App {
     pub tags: TagKey,
     /// Checks bearer tokens.
     pub tokens: Tokens,
-    /// Whether the server has been told to stop.
-    pub stopping: Arc<std::sync::atomic::AtomicBool>,
+    /// Whether the server has been told to stop, and whether its background tasks work.
+    pub readiness: Readiness,
 }
 
 /// The parts of the API, in the order in which a reader meets them.

@@ -17,7 +17,7 @@
 //!   only the `Idempotency-Key`, which therefore should be random.
 //! * **An answer about a user is erased with them.**
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use aka_entity::idempotency_key;
 use async_trait::async_trait;
@@ -37,8 +37,6 @@ use crate::{
 
 /// For how long an answer is kept, in seconds.
 pub const KEPT_SECONDS: i64 = 24 * 60 * 60;
-/// How often those that are older are removed.
-const FORGET_EVERY: Duration = Duration::from_mins(10);
 /// How many are removed with one statement.
 const FORGET_AT_A_TIME: u64 = 1_000;
 
@@ -508,16 +506,12 @@ impl Change for Forget {
     }
 }
 
-/// Removes answers that have been kept for long enough, for ever.
-pub async fn keep_forgetting(store: Store) {
-    loop {
-        match store.write(Forget).await {
-            Ok(true) => {}
-            Ok(false) => tokio::time::sleep(FORGET_EVERY).await,
-            Err(error) => {
-                tracing::warn!(%error, "answers that have been kept for long enough could not be removed");
-                tokio::time::sleep(FORGET_EVERY).await;
-            }
-        }
-    }
+/// Removes answers that have been kept for long enough.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn forget(store: &Store) -> Result<(), StoreError> {
+    while store.write(Forget).await? {}
+    Ok(())
 }

@@ -23,6 +23,7 @@ mod mistakes;
 pub mod operations;
 pub mod page;
 pub mod params;
+pub mod readiness;
 pub mod refusals;
 mod tidy;
 

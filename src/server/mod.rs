@@ -4,6 +4,7 @@
 //! one place where whatever went wrong becomes the contract's error.
 
 mod accept;
+mod background;
 pub mod compression;
 pub mod connections;
 pub mod cross_origin;
@@ -15,10 +16,7 @@ use std::{
     io,
     net::SocketAddr,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,10 +27,10 @@ use poem::{
     get,
     http::{HeaderValue, Method, StatusCode, header},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::net::TcpListener;
 use tracing::{Instrument as _, field};
 
-use self::{connections::Limits, cross_origin::CrossOrigin, listen::Bound};
+use self::{background::Background, connections::Limits, cross_origin::CrossOrigin, listen::Bound};
 use crate::{
     access::{
         api_keys::ApiKeys,
@@ -48,9 +46,9 @@ use crate::{
         error::{Error, InputLocation},
         etag,
         idempotency::Reading,
-        kept_answers,
+        readiness::Readiness,
     },
-    resources::{self, identity_providers},
+    resources,
     store::{DatabaseUrl, Store, StoreError, revision::TagKey, root_key::RootKeySource},
     types::request_id::{REQUEST_ID, RequestId},
 };
@@ -65,8 +63,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server with its store, before it listens.
 pub struct Server {
     app: App,
-    /// What goes on beside the requests, until the end.
-    beside: Vec<JoinHandle<()>>,
+    background: Background,
 }
 
 impl Server {
@@ -95,17 +92,10 @@ impl Server {
             tenants,
             api_keys: ApiKeys::default(),
             decisions: DecisionLog::default(),
-            stopping: Arc::new(AtomicBool::new(false)),
+            readiness: Readiness::default(),
         };
-        let beside = vec![
-            tokio::spawn(app.tenants.clone().keep_up(app.store.clone())),
-            tokio::spawn(app.api_keys.clone().keep_noting_use(app.store.clone())),
-            tokio::spawn(app.decisions.clone().keep_writing(app.store.clone())),
-            tokio::spawn(kept_answers::keep_forgetting(app.store.clone())),
-            tokio::spawn(app.store.clone().keep_time()),
-            tokio::spawn(identity_providers::deletion::keep_deleting(app.store.clone())),
-        ];
-        Ok(Self { app, beside })
+        let background = Background::start(&app);
+        Ok(Self { app, background })
     }
 
     /// The store.
@@ -152,18 +142,18 @@ impl Listening {
     /// the store.
     pub async fn run(self, asked_to_stop: impl Future<Output = ()>) {
         let Self {
-            server: Server { app, beside },
+            server: Server { app, background },
             limits,
             cross_origin,
             listener,
             address,
         } = self;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-        let stopping = Arc::clone(&app.stopping);
+        let readiness = app.readiness.clone();
         let asked_to_stop = async move {
             asked_to_stop.await;
             tracing::info!("stopping: finishing the requests in progress");
-            stopping.store(true, Ordering::Relaxed);
+            readiness.stop();
         };
         connections::serve(
             listener,
@@ -173,10 +163,8 @@ impl Listening {
             STOP_TIMEOUT,
         )
         .await;
-        for task in beside {
-            task.abort();
-        }
         let closing = async {
+            background.end().await;
             app.api_keys.write_use(&app.store).await;
             app.decisions.write(&app.store).await;
             app.store.close().await;

@@ -108,7 +108,7 @@ impl Store {
             questions: Arc::default(),
             writer: Writer::start(Arc::new(writing), root_key.clone(), on_new_version),
             root_key,
-            traces: Traces::start(url.clone()),
+            traces: Traces::default(),
             url: url.clone(),
             probed: Arc::default(),
         })
@@ -164,7 +164,12 @@ impl Store {
 
     /// Asks for what was deleted to be removed from the files of the database, too, soon: [`traces`] says how.
     pub fn remove_traces(&self) {
-        self.traces.remove();
+        self.traces.ask();
+    }
+
+    /// Removes what was deleted from the files of the database, now and whenever it is asked for, for ever.
+    pub async fn remove_traces_when_asked(&self) {
+        self.traces.remove_when_asked(&self.url).await;
     }
 
     /// Removes everything that is no row any more from the files of a table; on SQLite from the whole file. That copies it,
@@ -191,9 +196,13 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps time with the database, for ever.
-    pub async fn keep_time(self) {
-        self.time.keep(self.reader).await;
+    /// Reads the time of the database once more: [`time`] says why.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub async fn read_time(&self) -> Result<(), StoreError> {
+        self.time.read(&self.reader).await
     }
 
     /// Whether changes can be made: the clock is right, and the database commits.
@@ -235,7 +244,6 @@ impl Store {
     /// Ends the writer when everything in its queue is committed, then closes the connections.
     pub async fn close(self) {
         self.writer.finish().await;
-        self.traces.end();
         self.reader.close().await;
     }
 }

@@ -1,7 +1,7 @@
 //! Keeping time with the database.
 //!
-//! On PostgreSQL the time comes from the database ([`clock::follow_database`]), read at the start and again every
-//! [`READ_EVERY`]. So rows that several servers write are in order, and a key lasts equally long on all of them, whatever
+//! On PostgreSQL the time comes from the database ([`clock::follow_database`]), read at the start and again
+//! every few seconds. So rows that several servers write are in order, and a key lasts equally long on all of them, whatever
 //! their own clocks say. A server whose own clock is far off takes no changes nevertheless and says that it is not ready:
 //! such a machine is in no state to be trusted, and certificates and tokens are checked by that clock.
 //!
@@ -22,8 +22,6 @@ use uuid::Uuid;
 use super::{Reader, StoreError};
 use crate::types::clock::{self, Timestamp};
 
-/// How often the time is read.
-const READ_EVERY: Duration = Duration::from_secs(5);
 /// A reading that took longer says too little about the time at which it was made.
 const READ_WITHIN: Duration = Duration::from_millis(500);
 /// From this difference on there is a warning.
@@ -59,21 +57,14 @@ impl Time {
         Err(StoreError::ClockOff(difference(ahead)))
     }
 
-    /// Reads the time again and again, for ever.
-    pub async fn keep(self, db: Reader) {
-        loop {
-            tokio::time::sleep(READ_EVERY).await;
-            let outcome = if db.get_database_backend() == DatabaseBackend::Postgres {
-                self.follow(&db).await
-            } else {
-                // The system's clock may have been set back.
-                clock::not_before(clock::latest());
-                Ok(())
-            };
-            if let Err(error) = outcome {
-                tracing::warn!(%error, "the time of the database could not be read");
-            }
+    /// Reads the time again.
+    pub async fn read(&self, db: &Reader) -> Result<(), StoreError> {
+        if db.get_database_backend() == DatabaseBackend::Postgres {
+            return self.follow(db).await;
         }
+        // The system's clock may have been set back.
+        clock::not_before(clock::latest());
+        Ok(())
     }
 
     async fn follow(&self, db: &Reader) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait as _, DatabaseBackend, Statement};
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::sync::Notify;
 
 use super::{DatabaseUrl, StoreError, connect};
 
@@ -21,53 +21,42 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const TRIES: u32 = 60;
 
 /// Removes the traces of what was deleted, beside the requests.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Traces {
     asked: Arc<Notify>,
-    task: AbortHandle,
 }
 
 impl Traces {
-    /// Starts the task that removes them.
-    pub fn start(url: DatabaseUrl) -> Self {
-        let asked = Arc::new(Notify::new());
-        let task = tokio::spawn(run(url, Arc::clone(&asked))).abort_handle();
-        Self { asked, task }
-    }
-
     /// Asks for them to be removed soon.
-    pub fn remove(&self) {
+    pub fn ask(&self) {
         self.asked.notify_one();
     }
 
-    /// Ends the task.
-    pub fn end(&self) {
-        self.task.abort();
+    /// Removes them now, since nobody knows what the process before this one has left, and whenever it is asked for.
+    pub async fn remove_when_asked(&self, url: &DatabaseUrl) {
+        if !url.is_sqlite() {
+            return std::future::pending().await;
+        }
+        loop {
+            remove(url).await;
+            self.asked.notified().await;
+            tokio::time::sleep(GATHER).await;
+        }
     }
 }
 
-async fn run(url: DatabaseUrl, asked: Arc<Notify>) {
-    if !url.is_sqlite() {
-        return;
-    }
-    loop {
-        asked.notified().await;
-        tokio::time::sleep(GATHER).await;
-        let mut tries = 0;
-        loop {
-            match empty_log(&url).await {
-                Ok(true) => break,
-                outcome if tries >= TRIES => {
-                    let error = outcome.err().map(|error| error.to_string());
-                    tracing::warn!(
-                        error,
-                        "erased data may still be in the log of SQLite; the next erasure tries again"
-                    );
-                    break;
-                }
-                _ => tries += 1,
+async fn remove(url: &DatabaseUrl) {
+    for attempt in 1..=TRIES {
+        match empty_log(url).await {
+            Ok(true) => return,
+            outcome if attempt == TRIES => {
+                let error = outcome.err().map(|error| error.to_string());
+                tracing::warn!(
+                    error,
+                    "erased data may still be in the log of SQLite; the next erasure tries again"
+                );
             }
-            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+            _ => tokio::time::sleep(TRY_AGAIN_AFTER).await,
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Whether the server is well: for load balancers and orchestrators.
 
-use std::sync::atomic::Ordering;
-
 use poem::{Request, web::Data};
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
@@ -63,14 +61,12 @@ impl HealthApi {
 
     /// Check that the server is ready
     ///
-    /// Yes, if its database answers and commits changes, its clock agrees with the database's, and it has not been told to
-    /// stop; otherwise `503`. Needs no credential.
+    /// Yes, if its database answers and commits changes, its clock agrees with the database's, its background
+    /// tasks work, and it has not been told to stop; otherwise `503`. Needs no credential.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, app: Data<&App>, request: &Request) -> Result<Answer<Health>, Error> {
         check_query(request)?;
-        if app.stopping.load(Ordering::Relaxed) {
-            return Err(Error::unavailable("the server is shutting down"));
-        }
+        app.readiness.check().map_err(Error::unavailable)?;
         app.store.ping().await?;
         app.store.can_write().await?;
         Ok(Health::ok())

@@ -27,7 +27,7 @@ use crate::{
 ///
 /// There may be millions of such accounts, and everybody's changes would wait for their end. So the provider is only marked
 /// as deleted here: from then on it does not exist for callers, nothing can be linked at it, its keys are gone and its name
-/// is free. Its accounts go piece by piece ([`keep_deleting`]).
+/// is free. Its accounts go piece by piece ([`remove_deleted`]).
 pub struct DeleteIdentityProvider {
     /// That it is permitted.
     pub permit: Permit,
@@ -98,8 +98,6 @@ impl Change for DeleteIdentityProvider {
 const PIECE: u64 = 64;
 /// Time between two pieces, so that a deletion does not keep the disk busy.
 const BETWEEN_PIECES: Duration = Duration::from_millis(5);
-/// How often providers are looked for that were deleted on this node or another, or before a restart.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Removes some accounts of a provider that is deleted; when none are left, the provider itself.
 struct RemoveAccounts {
@@ -166,17 +164,13 @@ impl Change for RemoveAccounts {
     }
 }
 
-/// Removes the accounts of deleted providers, for ever. Every node does: they take turns by the row of the provider.
-pub async fn keep_deleting(store: Store) {
-    loop {
-        if let Err(error) = delete_all(&store).await {
-            tracing::warn!(%error, "the accounts of a deleted identity provider could not be removed; it is tried again");
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-async fn delete_all(store: &Store) -> Result<(), StoreError> {
+/// Removes the accounts of providers that were deleted, on this node or another, or before a restart. Nodes that do so at the
+/// same time take turns by the row of the provider.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn remove_deleted(store: &Store) -> Result<(), StoreError> {
     /// Providers that are dealt with one after the other before new ones are looked for.
     const AT_A_TIME: u64 = 16;
     let deleted: Vec<(Uuid, Uuid)> = identity_provider::Entity::find()
@@ -210,3 +204,4 @@ async fn delete_all(store: &Store) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
