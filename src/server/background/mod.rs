@@ -87,13 +87,12 @@ async fn supervise<F: Future<Output = ()>>(name: &'static str, readiness: Readin
     loop {
         let running = AssertUnwindSafe(async { start().await }).catch_unwind();
         tokio::pin!(running);
-        let ended = match timeout(WORKS_AFTER, &mut running).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                readiness.works(name);
-                pause = FIRST_PAUSE;
-                running.await
-            }
+        let ended = if let Ok(ended) = timeout(WORKS_AFTER, &mut running).await {
+            ended
+        } else {
+            readiness.works(name);
+            pause = FIRST_PAUSE;
+            running.await
         };
         let how = if ended.is_ok() { "ended" } else { "panicked" };
         tracing::error!(
@@ -151,7 +150,7 @@ mod tests {
                 sleep(WORKS_AFTER * 2).await;
             }
         };
-        let starts = starts(&Readiness::default(), Duration::from_secs(60), run).await;
+        let starts = starts(&Readiness::default(), Duration::from_mins(1), run).await;
         assert_eq!(starts, [0, 1, 3, 7, 28, 49]);
     }
 
@@ -166,7 +165,7 @@ mod tests {
                 async move {
                     runs.fetch_add(1, Ordering::Relaxed);
                     assert!(mended.load(Ordering::Relaxed), "a panic that the test wants");
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
         };
@@ -194,7 +193,7 @@ mod tests {
         let start = async || {
             let first = starts.fetch_add(1, Ordering::Relaxed) == 0;
             assert!(!first, "a panic that the test wants");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         let checked = async {
             for _ in 0..60 {
