@@ -13,6 +13,7 @@
 //! every change of a key raises that version ([`super::tenant_state`]).
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -22,6 +23,7 @@ use std::{
 
 use aka_entity::{api_key, audit_log_entry::ActorType};
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use sea_orm::{EntityTrait as _, QueryFilter as _, sea_query::Expr};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -52,6 +54,8 @@ const MAX_KEY_CHARS: usize = 128;
 const MAX_IN_MEMORY: u64 = 100_000;
 /// A key that nobody uses is forgotten after this time.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
+/// Tenants whose keys' last uses are written at a time.
+const TENANTS_AT_A_TIME: usize = 64;
 
 /// A key as its holder knows it. Printed as `***`.
 #[derive(Clone)]
@@ -212,24 +216,28 @@ impl ApiKeys {
     /// Writes when keys were last used.
     pub async fn write_use(&self, store: &Store) {
         let credentials = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        let uses: Vec<Use> = credentials
-            .iter()
-            .map(|credential| {
-                credential.noted.store(false, Ordering::Release);
-                let at = Timestamp(credential.last_used.load(Ordering::Relaxed));
-                Use {
-                    tenant: credential.principal.tenant,
-                    id: credential.id,
-                    at,
-                }
-            })
-            .collect();
-        if uses.is_empty() {
-            return;
+        let mut of_tenants: HashMap<TenantId, Vec<KeyUse>> = HashMap::new();
+        for credential in credentials {
+            credential.noted.store(false, Ordering::Release);
+            let at = Timestamp(credential.last_used.load(Ordering::Relaxed));
+            let id = credential.id;
+            let of_tenant = of_tenants.entry(credential.principal.tenant).or_default();
+            of_tenant.push(KeyUse { id, at });
         }
-        if let Err(error) = store.write(NoteUse { uses }).await {
-            // Nothing is lost but the time of these uses; the next use of each key notes a later one.
-            tracing::warn!(%error, keys = credentials.len(), "the last use of API keys could not be written");
+        let mut of_tenants = of_tenants.into_iter().peekable();
+        while of_tenants.peek().is_some() {
+            let some = of_tenants.by_ref().take(TENANTS_AT_A_TIME);
+            let written = some.map(async |(tenant, uses)| {
+                let keys = uses.len();
+                let outcome = store.write(NoteUse { tenant, uses }).await;
+                outcome.err().map(|error| (error, keys))
+            });
+            let failed: Vec<(StoreError, usize)> = join_all(written).await.into_iter().flatten().collect();
+            if let Some((error, _)) = failed.first() {
+                // Nothing is lost but the time of these uses; the next use of each key notes a later one.
+                let keys: usize = failed.iter().map(|(_, keys)| keys).sum();
+                tracing::warn!(%error, keys, "the last use of API keys could not be written");
+            }
         }
     }
 }
@@ -298,13 +306,13 @@ pub async fn find(store: &Store, tenant: TenantId, id: ApiKeyId) -> Result<Optio
         .await?)
 }
 
-/// When keys were last used. No event and no audit entry: nobody decided it.
+/// When keys of a tenant were last used. No event and no audit entry: nobody decided it.
 struct NoteUse {
-    uses: Vec<Use>,
+    tenant: TenantId,
+    uses: Vec<KeyUse>,
 }
 
-struct Use {
-    tenant: TenantId,
+struct KeyUse {
     id: ApiKeyId,
     at: Timestamp,
 }
@@ -315,14 +323,14 @@ impl Change for NoteUse {
     type Refusal = StoreError;
 
     fn tenant(&self) -> Option<TenantId> {
-        None
+        Some(self.tenant)
     }
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Applied<()>, StoreError> {
-        for Use { tenant, id, at } in &self.uses {
+        for KeyUse { id, at } in &self.uses {
             api_key::Entity::update_many()
                 .col_expr(api_key::Column::LastUsedAt, Expr::value(at.0))
-                .filter(api_key::COLUMN.tenant_id.eq(tenant.0))
+                .filter(api_key::COLUMN.tenant_id.eq(self.tenant.0))
                 .filter(api_key::COLUMN.id.eq(id.0))
                 .exec(tx.db)
                 .await?;
