@@ -49,12 +49,13 @@ async fn a_token_may_do_what_its_scope_allows(aka: Aka) {
     let acme = aka.tenant().await;
     let issuer = Issuer::with_keys(&acme, &[RSA]).await;
 
-    let ada = acme.with_bearer(&RSA.sign(&issuer.claims("ada", "openid users:read identities:write")));
+    // A name that no hexadecimal number has in it by chance.
+    let ruth = acme.with_bearer(&RSA.sign(&issuer.claims("ruth", "openid users:read identities:write")));
 
-    ada.get("/v1/users").await.expect(200);
-    ada.get("/v1/policies").await.refused(403, "forbidden");
+    ruth.get("/v1/users").await.expect(200);
+    ruth.get("/v1/policies").await.refused(403, "forbidden");
     let (user, provider) = (acme.user().await, acme.provider("github").await);
-    let linked = ada.link(user, provider, "583231").await.expect(201);
+    let linked = ruth.link(user, provider, "583231").await.expect(201);
     let rows = aka.rows().await;
     let of_link = [("tenant_id", acme.tenant().into()), ("resource_id", linked.id().into())];
     assert_eq!(
@@ -65,10 +66,10 @@ async fn a_token_may_do_what_its_scope_allows(aka: Aka) {
     let actors: Vec<String> = rows.column("audit_log_entries", "actor_id", &of_link).await;
     let pseudonym = actors[0].strip_prefix(&format!("{}|", issuer.provider));
     assert!(
-        pseudonym.is_some_and(|pseudonym| pseudonym.len() == 32 && !pseudonym.contains("ada")),
+        pseudonym.is_some_and(|pseudonym| pseudonym.len() == 32 && !pseudonym.contains("ruth")),
         "{actors:?}"
     );
-    let again = ada.link(user, provider, "583232").await.expect(201).id();
+    let again = ruth.link(user, provider, "583232").await.expect(201).id();
     let of_again = [("tenant_id", acme.tenant().into()), ("resource_id", again.into())];
     assert_eq!(
         rows.column::<String>("audit_log_entries", "actor_id", &of_again).await,

@@ -369,5 +369,5 @@ async fn an_invalid_rule_in_the_database_blocks_only_its_own_tenant(aka: Aka) {
         assert_eq!(refused["details"]["kind"], "error", "{text}");
         other.get("/v1/users").await.expect(200);
     }
-    assert!(aka.log().contains("a stored rule cannot be read"));
+    assert!(aka.log().contains("a stored rule cannot be parsed"));
 }
