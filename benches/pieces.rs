@@ -17,7 +17,7 @@ use aka::{
     access::api_keys::RawKey,
     policy::{
         Query, decide,
-        entities::{Known, api_key, identity_provider_uid, unknown_user},
+        entities::{NamedEntity, api_key, identity_provider_uid, unknown_user},
         rules::{Level, Rule, RuleSet, check_rule, parse_rule},
         schema::{SCHEMA, action_entity},
     },
@@ -135,7 +135,7 @@ fn context(email: &str) -> Context {
 }
 
 /// A request that is refused with a notice.
-fn query<'a>(caller: &'a Known, user: &Known) -> Query<'a> {
+fn query<'a>(caller: &'a NamedEntity, user: &NamedEntity) -> Query<'a> {
     Query {
         principal: &caller.uid,
         action: Action::CreateUserIdentity,

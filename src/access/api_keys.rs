@@ -289,7 +289,7 @@ pub fn scopes(key: &api_key::Model) -> Vec<Scope> {
 
 /// A key, for policy.
 #[must_use]
-pub fn entity(key: &api_key::Model) -> entities::Known {
+pub fn entity(key: &api_key::Model) -> entities::NamedEntity {
     let provider = key.identity_provider_id.map(IdentityProviderId);
     let expires_at = key.expires_at.map(Timestamp);
     entities::api_key(ApiKeyId(key.id), &key.name, &scopes(key), provider, expires_at)

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{readable::Readable, tenants::TenantState};
+use super::{api_keys, readable::Readable, tenants::TenantState, users};
 use crate::{
     policy::{self, Decision, Effort, Expensive, Memo, Query, Verdict, entities},
     store::{Record, Store, StoreError, root_key::RootKey},
@@ -30,7 +30,7 @@ pub struct Principal {
     /// What kind of credential it is.
     pub actor_type: ActorType,
     /// For policy.
-    pub entity: entities::Known,
+    pub entity: entities::NamedEntity,
     /// The provider that the entity names: the issuer of a token, or to which a key is bound.
     pub identity_provider: Option<IdentityProviderId>,
     /// What the credential may do where no rule of the tenant says otherwise.
@@ -507,9 +507,9 @@ impl Caller {
             Target::User(id) => {
                 let uid = entities::user_uid(id);
                 if with_attributes && uid != self.principal.entity.uid {
-                    let user = crate::access::users::find(store, self.tenant_id(), id).await?;
+                    let user = users::find(store, self.tenant_id(), id).await?;
                     entities.push(match &user {
-                        Some(user) => entities::user(user, &[], None).entity,
+                        Some(user) => users::entity(user, &[], None).entity,
                         None => entities::unknown_user(id).entity,
                     });
                 }
@@ -518,9 +518,9 @@ impl Caller {
             Target::ApiKey(id) => {
                 let uid = entities::api_key_uid(id);
                 if with_attributes && uid != self.principal.entity.uid {
-                    let key = crate::access::api_keys::find(store, self.tenant_id(), id).await?;
+                    let key = api_keys::find(store, self.tenant_id(), id).await?;
                     entities.push(match &key {
-                        Some(key) => crate::access::api_keys::entity(key).entity,
+                        Some(key) => api_keys::entity(key).entity,
                         None => entities::unknown_api_key(id).entity,
                     });
                 }

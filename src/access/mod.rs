@@ -12,6 +12,7 @@ pub mod decision_log;
 pub mod provider_config;
 pub mod readable;
 pub mod rule_limits;
+pub mod stored_policies;
 pub mod tenants;
 pub mod tokens;
 pub mod users;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::caller::{Caller, PolicyContext, Target};
 use crate::{
-    policy::entities::{self, Known},
+    policy::entities::{self, NamedEntity},
     store::{Store, StoreError},
     types::{actions::Action, ids::TenantId},
 };
@@ -31,7 +31,7 @@ impl Target {
 impl Target {
     /// The same as if the tenant did not have it. None where there is nothing that could be unknown.
     #[must_use]
-    pub fn unknown(self) -> Option<Known> {
+    pub fn unknown(self) -> Option<NamedEntity> {
         match self {
             Self::User(id) => Some(entities::unknown_user(id)),
             Self::ApiKey(id) => Some(entities::unknown_api_key(id)),

@@ -22,22 +22,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aka_entity::{identity_provider, policy, policy_rule, tenant};
+use aka_entity::{identity_provider, policy_rule, tenant};
 use moka::{ops::compute::Op, policy::EvictionPolicy};
-use sea_orm::{EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{ActiveEnum as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
     rule_limits,
+    stored_policies::{self, PolicyWithRules},
     tokens::issuers::Issuer,
     workers::{Job, Workers},
 };
 use crate::{
     policy::{
-        entities::{self, Known},
-        rules::{DuplicateRule, Level, Rule, RuleError, RuleSet},
+        entities::{self, IdentityProviderFacts, NamedEntity, TenantFacts},
+        rules::{Rule, RuleError, RuleSet, StoredRule},
     },
     store::{OnNewVersion, Store, StoreError, root_key::RootKey},
     types::ids::{IdentityProviderId, TenantId},
@@ -75,29 +76,25 @@ pub struct TenantState {
     /// The tenant.
     pub tenant: tenant::Model,
     /// The tenant, for policy.
-    pub entity: Known,
+    pub entity: NamedEntity,
     /// Its rules. Absent: one of them cannot be read, so that every decision is a no.
     pub rules: Option<Arc<RuleSet>>,
     /// Where expensive decisions are made, and other work with its rules is done.
     pub pool: Workers,
     providers: HashMap<IdentityProviderId, Provider>,
-    source: Arc<StoredPolicies>,
+    source: Arc<Vec<PolicyWithRules>>,
     /// The rules by their ids, to be used again as long as their rows are the same.
     parsed: HashMap<Uuid, Rule>,
     /// What it takes in memory, about.
     bytes: u64,
 }
 
-/// The policies that are in force with their rules, as they are stored.
-type StoredPolicies = Vec<PolicyWithRules>;
-type PolicyWithRules = (policy::Model, Vec<policy_rule::Model>);
-
 /// A provider of a tenant.
 pub struct Provider {
     /// Its row.
     pub model: identity_provider::Model,
     /// For policy.
-    pub entity: Known,
+    pub entity: NamedEntity,
     /// How tokens that it issues are checked, where its configuration says so.
     pub issuer: Option<Issuer>,
 }
@@ -129,7 +126,7 @@ impl TenantState {
 
     /// A provider for policy, also where the tenant has none of this id.
     #[must_use]
-    pub fn identity_provider_entity(&self, id: IdentityProviderId) -> Known {
+    pub fn identity_provider_entity(&self, id: IdentityProviderId) -> NamedEntity {
         self.providers.get(&id).map_or_else(
             || entities::unknown_identity_provider(id),
             |provider| provider.entity.clone(),
@@ -168,7 +165,7 @@ impl TenantState {
             );
         }
         let source = match within {
-            Ok(()) => Arc::new(read_source(store, id).await?),
+            Ok(()) => Arc::new(stored_policies::read(store, id).await?),
             Err(_) => Arc::default(),
         };
         let (rules, parsed) = match last {
@@ -191,7 +188,11 @@ impl TenantState {
             );
         }
         Ok(Self {
-            entity: entities::tenant(&tenant),
+            entity: entities::tenant(TenantFacts {
+                id,
+                slug: &tenant.slug,
+                is_master: tenant.is_master,
+            }),
             rules,
             providers: providers
                 .into_iter()
@@ -212,30 +213,6 @@ fn provider_bytes(provider: &identity_provider::Model) -> u64 {
     PROVIDER_BYTES + TEXTS * (provider.config.to_string().len() + secrets) as u64
 }
 
-async fn read_source(store: &Store, tenant: TenantId) -> Result<StoredPolicies, StoreError> {
-    let db = store.reader();
-    let policies = policy::Entity::find()
-        .filter(policy::COLUMN.tenant_id.eq(tenant.0))
-        .filter(policy::COLUMN.enabled.eq(true))
-        .order_by_desc(policy::Column::Priority)
-        .order_by_asc(policy::Column::Id)
-        .all(db)
-        .await?;
-    let mut rules: HashMap<_, Vec<policy_rule::Model>> = HashMap::new();
-    let rows = policy_rule::Entity::find()
-        .filter(policy_rule::COLUMN.tenant_id.eq(tenant.0))
-        .order_by_asc(policy_rule::Column::Ordinal)
-        .all(db)
-        .await?;
-    for rule in rows {
-        rules.entry(rule.policy_id).or_default().push(rule);
-    }
-    let source = policies
-        .into_iter()
-        .map(|policy| (rules.remove(&policy.id).unwrap_or_default(), policy));
-    Ok(source.map(|(rules, policy)| (policy, rules)).collect())
-}
-
 impl std::fmt::Debug for TenantState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TenantState({} version {})", self.tenant.id, self.tenant.version)
@@ -244,8 +221,14 @@ impl std::fmt::Debug for TenantState {
 
 impl Provider {
     fn new(model: identity_provider::Model, root_key: &RootKey) -> Self {
+        let facts = IdentityProviderFacts {
+            id: IdentityProviderId(model.id),
+            name: &model.name,
+            provider_type: &model.provider_type.to_value(),
+            enabled: model.enabled,
+        };
         Self {
-            entity: entities::identity_provider(&model),
+            entity: entities::identity_provider(facts),
             issuer: Issuer::of(&model, root_key),
             model,
         }
@@ -261,7 +244,7 @@ impl Provider {
 async fn parse(
     job: &Job,
     tenant: TenantId,
-    source: &Arc<StoredPolicies>,
+    source: &Arc<Vec<PolicyWithRules>>,
     last: Option<Arc<TenantState>>,
 ) -> Result<Option<(RuleSet, HashMap<Uuid, Rule>)>, StoreError> {
     let mut parsed = HashMap::new();
@@ -294,11 +277,17 @@ async fn parse(
         }
     }
     let source = Arc::clone(source);
-    job.run(move || match arrange(&source, &parsed) {
-        Ok(rules) => Some((rules, parsed)),
-        Err(error) => {
-            tracing::error!(%tenant, %error, "the rules cannot be indexed: all requests of this tenant are refused");
-            None
+    job.run(move || {
+        let policies = source.iter().map(|(policy, rows)| {
+            let rules = rows.iter().filter_map(|row| parsed.get(&row.id).cloned());
+            (policy.priority, rules)
+        });
+        match RuleSet::of_policies(policies) {
+            Ok(rules) => Some((rules, parsed)),
+            Err(error) => {
+                tracing::error!(%tenant, %error, "the rules cannot be indexed: all requests of this tenant are refused");
+                None
+            }
         }
     })
     .await
@@ -332,33 +321,15 @@ fn parse_piece(
         .iter()
         .filter_map(|(policy, place)| source.get(*policy)?.1.get(*place));
     rows.map(|row| {
-        let known = last.and_then(|last| last.parsed(row).filter(|rule| rule.is_of(row)));
+        let stored = StoredRule::from(row);
+        let known = last.and_then(|last| last.parsed(row).filter(|rule| rule.is_stored_as(stored)));
         let rule = match known {
             Some(rule) => rule.clone(),
-            None => Rule::of_tenant(row).map_err(|error| (row.id, error))?,
+            None => Rule::of_tenant(stored).map_err(|error| (row.id, error))?,
         };
         Ok((row.id, rule))
     })
     .collect()
-}
-
-/// Arranges stored rules that have been parsed.
-pub(crate) fn arrange(
-    source: &[(policy::Model, Vec<policy_rule::Model>)],
-    parsed: &HashMap<Uuid, Rule>,
-) -> Result<RuleSet, DuplicateRule> {
-    let mut levels: Vec<Level> = Vec::new();
-    for (policy, rows) in source {
-        let rules = rows.iter().filter_map(|row| parsed.get(&row.id).cloned());
-        match levels.last_mut() {
-            Some(level) if level.priority == Some(policy.priority) => level.rules.extend(rules),
-            _ => levels.push(Level {
-                priority: Some(policy.priority),
-                rules: rules.collect(),
-            }),
-        }
-    }
-    RuleSet::new(&levels)
 }
 
 /// The tenants that this node has in memory.

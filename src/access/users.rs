@@ -7,8 +7,12 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait as _, DatabaseBackend, DbErr, QueryResult, Statement};
 
 use crate::{
+    policy::entities::{self, NamedEntity, UserFacts},
     store::{Question, Reader, Store, StoreError, rows},
-    types::ids::{TenantId, UserId},
+    types::{
+        ids::{IdentityProviderId, TenantId, UserId},
+        scopes::Scope,
+    },
 };
 
 /// One user.
@@ -94,6 +98,19 @@ pub fn read(row: &QueryResult) -> Result<user::Model, DbErr> {
         created_at: row.try_get_by_index(9)?,
         updated_at: row.try_get_by_index(10)?,
     })
+}
+
+/// A user, for policy; where it is they who ask, with what their token allows and the provider that issued it.
+#[must_use]
+pub fn entity(user: &user::Model, scopes: &[Scope], issued_by: Option<IdentityProviderId>) -> NamedEntity {
+    let facts = UserFacts {
+        id: UserId(user.id),
+        email: &user.email,
+        email_verified: user.email_verified,
+        name: &user.name,
+        active: user.active,
+    };
+    entities::user(facts, role_names(user), scopes, issued_by)
 }
 
 /// The roles of a user.

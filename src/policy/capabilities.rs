@@ -336,10 +336,10 @@ mod tests {
         policy::{
             cost::Weight,
             decision::{Query, decide},
-            entities,
+            entities::{self, NamedEntity, TenantFacts, UserFacts},
             rules::{Level, parse_rules},
         },
-        types::ids::{ApiKeyId, UserId},
+        types::ids::{ApiKeyId, IdentityProviderId, TenantId, UserId},
     };
 
     /// Numbers that look as if they were drawn, and are the same each time (xorshift64).
@@ -405,21 +405,17 @@ mod tests {
         )
     }
 
-    fn user(number: u128, name: &str, active: bool) -> entities::Known {
-        let row = aka_entity::user::Model {
-            tenant_id: uuid::Uuid::nil(),
-            id: uuid::Uuid::from_u128(0x0198_c5a0_0000_7000_8000_0000_0000_0000 + number),
-            email: "ada@example.com".into(),
-            email_key: "ada@example.com".into(),
-            name: name.into(),
-            roles: serde_json::json!([]),
-            active,
+    fn user(number: u128, name: &str, active: bool) -> NamedEntity {
+        let facts = UserFacts {
+            id: UserId(uuid::Uuid::from_u128(
+                0x0198_c5a0_0000_7000_8000_0000_0000_0000 + number,
+            )),
+            email: "ada@example.com",
             email_verified: true,
-            created_at: 0,
-            updated_at: 0,
+            name,
+            active,
         };
-        assert_eq!(entities::user_uid(UserId(row.id)), entities::user(&row, &[], None).uid);
-        entities::user(&row, &[], None)
+        entities::user(facts, [], &[], None)
     }
 
     /// Whether a decision agrees with what was said to be certain.
@@ -434,15 +430,10 @@ mod tests {
     #[test]
     fn what_is_certain_is_decided_so_whatever_the_rules_are() {
         const RULE_SETS: usize = 100;
-        let tenant = entities::tenant(&aka_entity::tenant::Model {
-            id: uuid::Uuid::nil(),
-            name: "Acme".into(),
-            slug: "acme".into(),
+        let tenant = entities::tenant(TenantFacts {
+            id: TenantId::new(),
+            slug: "acme",
             is_master: false,
-            version: 1,
-            policies_version: 0,
-            created_at: 0,
-            updated_at: 0,
         });
         let scope = |text: &str| text.parse().expect("a scope");
         let keys = [
@@ -450,7 +441,7 @@ mod tests {
             entities::api_key(ApiKeyId::new(), "other", &[scope("identities:write")], None, None),
         ];
         let users = [user(1, "Ada", true), user(2, "Bob", true), user(3, "Ann", false)];
-        let provider = entities::unknown_identity_provider(crate::types::ids::IdentityProviderId::new());
+        let provider = entities::unknown_identity_provider(IdentityProviderId::new());
         let email = |text: &str| Some(RestrictedExpression::new_string(text.to_owned()));
         let emails = [None, email("a@example.com"), email("a@elsewhere.example")];
         let mut drawn = Drawn(0x5eed);

@@ -23,7 +23,7 @@ use super::{
     Decision, Effort, Query, Verdict,
     cost::Weight,
     decide_and_explain, powers,
-    rules::{Level, Rule, RuleSet, parse_rules},
+    rules::{Rule, RuleSet, parse_rules},
     schema::{SCHEMA, action_entity},
 };
 use crate::types::actions::Action;
@@ -194,21 +194,11 @@ pub fn warnings(corpus: &Path) -> Result<Vec<String>, CorpusError> {
 
 /// The rules of all `.cedar` files, in levels.
 fn rules(corpus: &Path) -> Result<RuleSet, CorpusError> {
-    let mut levels: BTreeMap<i32, Vec<Rule>> = BTreeMap::new();
-    for (priority, statement) in statements(corpus)? {
+    let rules = statements(corpus)?.into_iter().map(|(priority, statement)| {
         let id = statement.id().to_string();
-        let rule = Rule::candidate(&statement, Weight::of(&statement), &id);
-        levels.entry(priority).or_default().push(rule);
-    }
-    let levels: Vec<Level> = levels
-        .into_iter()
-        .rev()
-        .map(|(priority, rules)| Level {
-            priority: Some(priority),
-            rules,
-        })
-        .collect();
-    RuleSet::new(&levels).map_err(|error| CorpusError::new(corpus, error))
+        (priority, [Rule::candidate(&statement, Weight::of(&statement), &id)])
+    });
+    RuleSet::of_policies(rules).map_err(|error| CorpusError::new(corpus, error))
 }
 
 /// The statements of all `.cedar` files with the priorities of their policies, each under its own id.

@@ -16,10 +16,11 @@ use cedar_policy::{
 use serde::Deserialize;
 
 use super::{
+    builtin::BUILTIN,
     explain::{self, Effort, Explanation},
     groups::Chunk,
     rules::{RuleSet, Slice},
-    schema::{BUILTIN, SCHEMA, action_entity},
+    schema::{SCHEMA, action_entity},
 };
 use crate::types::{actions::Action, ids::PolicyId};
 

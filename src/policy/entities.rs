@@ -2,33 +2,67 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aka_entity::{identity_provider, tenant, user};
 use cedar_policy::{Entity, EntityUid, RestrictedExpression};
-use sea_orm::ActiveEnum as _;
 
 use super::{
     cost::MAX_TEXT_CHARS,
     schema::{TYPES, scope_uid, uid},
 };
-use crate::{
-    access::users::role_names,
-    types::{
-        clock::Timestamp,
-        ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
-        scopes::Scope,
-    },
+use crate::types::{
+    clock::Timestamp,
+    ids::{ApiKeyId, IdentityProviderId, PolicyId, TenantId, UserId},
+    scopes::Scope,
 };
 
-/// An entity that can be handed to any number of decisions.
+/// What rules can look at of a user.
+#[derive(Clone, Copy, Debug)]
+pub struct UserFacts<'a> {
+    /// The user's id.
+    pub id: UserId,
+    /// Their address.
+    pub email: &'a str,
+    /// Whether the address was verified.
+    pub email_verified: bool,
+    /// Their name.
+    pub name: &'a str,
+    /// Whether they are not suspended.
+    pub active: bool,
+}
+
+/// What rules can look at of a tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct TenantFacts<'a> {
+    /// The tenant's id.
+    pub id: TenantId,
+    /// Its short name.
+    pub slug: &'a str,
+    /// Whether it is the tenant that manages the others.
+    pub is_master: bool,
+}
+
+/// What rules can look at of an identity provider.
+#[derive(Clone, Copy, Debug)]
+pub struct IdentityProviderFacts<'a> {
+    /// The provider's id.
+    pub id: IdentityProviderId,
+    /// Its name.
+    pub name: &'a str,
+    /// Its type, as the API spells it.
+    pub provider_type: &'a str,
+    /// Whether it is enabled.
+    pub enabled: bool,
+}
+
+/// An entity and its name, which can be handed to any number of decisions.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct NamedEntity {
     /// Its name.
     pub uid: EntityUid,
     /// Itself, with attributes and parents.
     pub entity: Entity,
 }
 
-impl Known {
+impl NamedEntity {
     fn new(uid: EntityUid, attributes: HashMap<String, RestrictedExpression>, parents: HashSet<EntityUid>) -> Self {
         let entity = Entity::new(uid.clone(), attributes, parents)
             // Only calls of extension functions can fail, and there are none among our attributes.
@@ -77,47 +111,52 @@ pub fn api_key(
     scopes: &[Scope],
     provider: Option<IdentityProviderId>,
     expires_at: Option<Timestamp>,
-) -> Known {
+) -> NamedEntity {
     let (scopes, parents) = scopes_of(scopes);
     let mut attributes = HashMap::from([("name".to_owned(), text(name)), ("scopes".to_owned(), scopes)]);
     attributes.extend(provider.map(|provider| ("identity_provider".to_owned(), reference(provider))));
     attributes.extend(expires_at.map(|expires_at| ("expires_at".to_owned(), time(expires_at))));
-    Known::new(api_key_uid(id), attributes, parents)
+    NamedEntity::new(api_key_uid(id), attributes, parents)
 }
 
 /// An API key that the tenant does not have, as a resource; see [`unknown_identity_provider`].
 #[must_use]
-pub fn unknown_api_key(id: ApiKeyId) -> Known {
+pub fn unknown_api_key(id: ApiKeyId) -> NamedEntity {
     api_key(id, "", &[], None, None)
 }
 
-/// A person; where it is they who ask, with what their token allows and the provider that issued it.
+/// A person with their roles; where it is they who ask, with what their token allows and the provider that issued it.
 #[must_use]
-pub fn user(user: &user::Model, scopes: &[Scope], issued_by: Option<IdentityProviderId>) -> Known {
+pub fn user<'a>(
+    user: UserFacts<'_>,
+    roles: impl IntoIterator<Item = &'a str>,
+    scopes: &[Scope],
+    issued_by: Option<IdentityProviderId>,
+) -> NamedEntity {
     let (scopes, mut parents) = scopes_of(scopes);
-    parents.extend(role_names(user).map(|role| uid(&TYPES.role, role)));
+    parents.extend(roles.into_iter().map(|role| uid(&TYPES.role, role)));
     let mut attributes = HashMap::from([
-        ("email".to_owned(), text(&user.email)),
+        ("email".to_owned(), text(user.email)),
         ("email_verified".to_owned(), boolean(user.email_verified)),
-        ("name".to_owned(), text(&user.name)),
+        ("name".to_owned(), text(user.name)),
         ("active".to_owned(), boolean(user.active)),
         ("scopes".to_owned(), scopes),
     ]);
     attributes.extend(issued_by.map(|provider| ("identity_provider".to_owned(), reference(provider))));
-    Known::new(user_uid(UserId(user.id)), attributes, parents)
+    NamedEntity::new(user_uid(user.id), attributes, parents)
 }
 
 /// A user that the tenant does not have, as a resource; see [`unknown_identity_provider`].
 #[must_use]
-pub fn unknown_user(id: UserId) -> Known {
-    let attributes = HashMap::from([
-        ("email".to_owned(), text("")),
-        ("email_verified".to_owned(), boolean(false)),
-        ("name".to_owned(), text("")),
-        ("active".to_owned(), boolean(false)),
-        ("scopes".to_owned(), texts([])),
-    ]);
-    Known::new(user_uid(id), attributes, HashSet::new())
+pub fn unknown_user(id: UserId) -> NamedEntity {
+    let unknown = UserFacts {
+        id,
+        email: "",
+        email_verified: false,
+        name: "",
+        active: false,
+    };
+    user(unknown, [], &[], None)
 }
 
 /// The subject of a token that is not linked to a user.
@@ -128,7 +167,7 @@ pub fn subject(
     email: Option<&str>,
     email_verified: bool,
     scopes: &[Scope],
-) -> Known {
+) -> NamedEntity {
     let (scopes, parents) = scopes_of(scopes);
     let mut attributes = HashMap::from([
         ("identity_provider".to_owned(), reference(provider)),
@@ -140,7 +179,7 @@ pub fn subject(
     if let Some(email) = email.filter(|email| email.chars().count() <= MAX_TEXT_CHARS) {
         attributes.insert("email".to_owned(), text(email));
     }
-    Known::new(
+    NamedEntity::new(
         uid(&TYPES.subject, &format!("{provider}|{subject}")),
         attributes,
         parents,
@@ -149,59 +188,51 @@ pub fn subject(
 
 /// The same entity in further roles and groups.
 #[must_use]
-pub fn member_of(known: Known, groups: &[String]) -> Known {
+pub fn member_of(known: NamedEntity, groups: &[String]) -> NamedEntity {
     let (uid, attributes, mut parents) = known.entity.into_inner();
     for group in groups {
         parents.extend([self::uid(&TYPES.role, group), self::uid(&TYPES.group, group)]);
     }
-    Known::new(uid, attributes, parents)
+    NamedEntity::new(uid, attributes, parents)
 }
 
 /// Whoever works at the program's own command line: no policy is asked about them.
 #[must_use]
-pub fn operator() -> Known {
-    Known::new(uid(&TYPES.subject, "command line"), HashMap::new(), HashSet::new())
+pub fn operator() -> NamedEntity {
+    NamedEntity::new(uid(&TYPES.subject, "command line"), HashMap::new(), HashSet::new())
 }
 
 /// A tenant.
 #[must_use]
-pub fn tenant(tenant: &tenant::Model) -> Known {
+pub fn tenant(tenant: TenantFacts<'_>) -> NamedEntity {
     let attributes = HashMap::from([
-        ("slug".to_owned(), text(&tenant.slug)),
+        ("slug".to_owned(), text(tenant.slug)),
         ("is_master".to_owned(), boolean(tenant.is_master)),
     ]);
-    Known::new(
-        uid(&TYPES.tenant, &TenantId(tenant.id).to_string()),
-        attributes,
-        HashSet::new(),
-    )
+    NamedEntity::new(uid(&TYPES.tenant, &tenant.id.to_string()), attributes, HashSet::new())
 }
 
 /// A provider.
 #[must_use]
-pub fn identity_provider(provider: &identity_provider::Model) -> Known {
-    described_provider(
-        IdentityProviderId(provider.id),
-        &provider.name,
-        &provider.provider_type.to_value(),
-        provider.enabled,
-    )
+pub fn identity_provider(provider: IdentityProviderFacts<'_>) -> NamedEntity {
+    let attributes = HashMap::from([
+        ("name".to_owned(), text(provider.name)),
+        ("provider_type".to_owned(), text(provider.provider_type)),
+        ("enabled".to_owned(), boolean(provider.enabled)),
+    ]);
+    NamedEntity::new(identity_provider_uid(provider.id), attributes, HashSet::new())
 }
 
 /// A provider that the tenant does not have. A request that names one is decided like any other, so that the answer
 /// tells only those something who may ask.
 #[must_use]
-pub fn unknown_identity_provider(id: IdentityProviderId) -> Known {
-    described_provider(id, "", "unknown", false)
-}
-
-fn described_provider(id: IdentityProviderId, name: &str, provider_type: &str, enabled: bool) -> Known {
-    let attributes = HashMap::from([
-        ("name".to_owned(), text(name)),
-        ("provider_type".to_owned(), text(provider_type)),
-        ("enabled".to_owned(), boolean(enabled)),
-    ]);
-    Known::new(identity_provider_uid(id), attributes, HashSet::new())
+pub fn unknown_identity_provider(id: IdentityProviderId) -> NamedEntity {
+    identity_provider(IdentityProviderFacts {
+        id,
+        name: "",
+        provider_type: "unknown",
+        enabled: false,
+    })
 }
 
 /// The name of a user.

@@ -15,7 +15,10 @@ use std::collections::HashMap;
 
 use cedar_policy::{Entities, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet};
 
-use super::{rule_set::DuplicateRule, rules::Rule, statement::Scope};
+use super::{
+    rules::{DuplicateRule, Rule},
+    statement::Scope,
+};
 
 /// Up to how many entities are compared one by one. It is faster than to look up everything that a principal is a
 /// member of, which is a dozen scopes and some roles.

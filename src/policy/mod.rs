@@ -11,9 +11,10 @@
 //! beforehand and made where it keeps no other tenant waiting ([`decide_quickly`]).
 //!
 //! Nothing is parsed while a request waits. A tenant's rules are parsed when they are read, and sliced by what they name
-//! as action, principal and resource ([`rule_set`], [`groups`]), so that a decision evaluates only rules that can apply to
+//! as action, principal and resource ([`rules`], [`groups`]), so that a decision evaluates only rules that can apply to
 //! it; the entities of a credential are built when it is first seen ([`entities`]).
 
+mod builtin;
 mod capabilities;
 mod clauses;
 pub mod corpus;
@@ -26,7 +27,6 @@ pub mod outline;
 mod powers;
 #[cfg(test)]
 mod properties;
-mod rule_set;
 pub mod rules;
 pub mod schema;
 pub mod statement;

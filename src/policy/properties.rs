@@ -8,28 +8,24 @@ use std::{
     str::FromStr as _,
 };
 
-use aka_entity::{policy, policy_rule};
 use cedar_policy::{
     Authorizer, Context, Effect, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request,
     RestrictedExpression,
 };
-use uuid::Uuid;
 
 use super::{
     Query, Verdict,
+    builtin::BUILTIN_TEXT,
     cost::Weight,
     decide,
-    rules::{CheckedRule, Level, Rule, RuleSet, check_rule},
-    schema::{BUILTIN_TEXT, action_entity},
+    rules::{CheckedRule, Level, Rule, RuleSet, StoredRule, check_rule},
+    schema::action_entity,
     statement::Statement,
 };
-use crate::{
-    access::tenants::arrange,
-    types::{
-        actions::Action,
-        ids::{PolicyId as TenantPolicyId, PolicyRuleId},
-        scopes::Scope,
-    },
+use crate::types::{
+    actions::Action,
+    ids::{PolicyId as TenantPolicyId, PolicyRuleId},
+    scopes::Scope,
 };
 
 // ---------------------------------------------------------------- what is generated
@@ -361,59 +357,39 @@ fn policies_decide_level_by_level_as_each_rule_does_alone() {
         .take(200)
         .collect();
     for tenant in 0..TENANTS {
-        let mut source: Vec<(policy::Model, Vec<policy_rule::Model>)> = Vec::new();
+        let mut policies: Vec<(i32, Vec<Rule>)> = Vec::new();
         let mut plain: Vec<(i32, Plain)> = Vec::new();
         for _ in 0..random.below(6) {
-            let id = Uuid::now_v7();
+            let policy_id = TenantPolicyId::new();
             let priority = i32::try_from(random.below(4)).expect("small") - 1;
-            let mut rows = Vec::new();
+            let mut rules = Vec::new();
             for _ in 0..random.below(12) {
-                let rule = random.of(&texts).clone();
-                let parsed = rule.statement.clone();
-                let rule_id = PolicyRuleId(Uuid::now_v7());
-                let notice = random.once_in(4).then(|| "Of the row.".to_owned());
+                let checked = random.of(&texts);
+                let statement = &checked.statement;
+                let id = PolicyRuleId::new();
+                let notice = random.once_in(4).then_some("Of the row.");
                 plain.push((
                     priority,
                     Plain {
-                        statement: parsed.new_id(PolicyId::new(rule_id.to_string())),
-                        policy: Some(TenantPolicyId(id)),
-                        notice: notice
-                            .clone()
-                            .or_else(|| parsed.annotation("notice").map(str::to_owned)),
+                        statement: statement.new_id(PolicyId::new(id.to_string())),
+                        policy: Some(policy_id),
+                        notice: notice.or_else(|| statement.annotation("notice")).map(str::to_owned),
                     },
                 ));
-                rows.push(policy_rule::Model {
-                    tenant_id: Uuid::nil(),
-                    id: rule_id.0,
-                    policy_id: id,
-                    ordinal: 0,
-                    checked: rule.mark().to_vec(),
-                    policy_text: rule.text,
+                let stored = StoredRule {
+                    id,
+                    policy_id,
+                    text: &checked.text,
                     notice,
-                    created_at: 0,
-                    outline: rule.outline,
-                    bytes: 0,
-                    nodes: rule.weight.nodes.try_into().expect("it is small"),
-                    cost: rule.weight.cost.try_into().expect("it is small"),
-                });
+                    outline: &checked.outline,
+                    weight: checked.weight,
+                    mark: &checked.mark(),
+                };
+                rules.push(Rule::of_tenant(stored).expect("it has been parsed before"));
             }
-            let policy = policy::Model {
-                tenant_id: Uuid::nil(),
-                id,
-                name: "Generated".into(),
-                description: None,
-                enabled: true,
-                priority,
-                created_at: 0,
-                updated_at: 0,
-            };
-            source.push((policy, rows));
+            policies.push((priority, rules));
         }
-        // As the store hands them over.
-        source.sort_by_key(|(policy, _)| (-policy.priority, policy.id));
-        let rules = source.iter().flat_map(|(_, rows)| rows);
-        let parsed = rules.map(|row| (row.id, Rule::of_tenant(row).expect("it has been parsed before")));
-        let rules = arrange(&source, &parsed.collect()).expect("their ids are their own");
+        let rules = RuleSet::of_policies(policies).expect("their ids are their own");
         let mut levels = vec![guard.iter().collect::<Vec<_>>()];
         for priority in [2, 1, 0, -1] {
             let of_level = plain.iter().filter(|(of, _)| *of == priority);
@@ -462,7 +438,7 @@ fn a_sliced_decision_is_the_one_that_all_rules_make_together() {
     for tenant in 0..TENANTS {
         let rules: Vec<Rule> = (0..=random.below(RULES))
             .map(|_| {
-                let (rule, id) = (random.of(&texts), PolicyRuleId(Uuid::now_v7()));
+                let (rule, id) = (random.of(&texts), PolicyRuleId::new());
                 Rule::candidate(rule, Weight::of(rule), &id.to_string())
             })
             .collect();

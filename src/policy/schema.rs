@@ -1,18 +1,15 @@
-//! The Cedar schema and the built-in rules, which are part of the program: parsed once, and wrong only if the program
-//! is wrong, which a test finds out.
+//! The Cedar schema, which is part of the program: parsed once, and wrong only if the program is wrong, which a test finds
+//! out.
 
 use std::{collections::HashSet, sync::LazyLock};
 
-use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Schema, SchemaFragment, Validator};
+use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, Schema, SchemaFragment, Validator};
 use serde_json::{Map, Value};
 
-use super::rules::{Level, Rule, RuleSet};
 use crate::types::{actions::Action, scopes::Scope};
 
 /// The schema as its authors wrote it.
 pub const SCHEMA_TEXT: &str = include_str!("../../spec/aka.cedarschema");
-/// The rules that every tenant has, as their authors wrote them.
-pub(super) const BUILTIN_TEXT: &str = include_str!("../../spec/builtin.cedar");
 
 /// The schema.
 pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| match Schema::from_cedarschema_str(SCHEMA_TEXT) {
@@ -31,40 +28,6 @@ pub static SCHEMA_JSON: LazyLock<Map<String, Value>> = LazyLock::new(|| {
 
 /// Checks rules against the schema.
 pub static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| Validator::new(SCHEMA.clone()));
-
-/// The rules that every tenant has, above and below its own.
-pub struct Builtin {
-    /// Evaluated before the tenant's rules.
-    pub guard: RuleSet,
-    /// Evaluated after the tenant's rules.
-    pub scopes: RuleSet,
-}
-
-/// The built-in rules.
-pub static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
-    let level = |name: &str| {
-        let rules = match BUILTIN_TEXT.parse::<PolicySet>() {
-            Ok(policies) => policies,
-            Err(error) => unreachable!("spec/builtin.cedar is checked by a test: {error:?}"),
-        };
-        let rules = rules
-            .policies()
-            .filter(|policy| policy.annotation("level") == Some(name))
-            .map(Rule::builtin);
-        let rules = RuleSet::new(&[Level {
-            priority: None,
-            rules: rules.collect(),
-        }]);
-        match rules {
-            Ok(rules) => rules,
-            Err(error) => unreachable!("spec/builtin.cedar is checked by a test: {error:?}"),
-        }
-    };
-    Builtin {
-        guard: level("guard"),
-        scopes: level("scopes"),
-    }
-});
 
 /// The types of entities, each under its name in the schema.
 #[expect(missing_docs, reason = "the schema says what each is")]
@@ -132,27 +95,7 @@ pub fn scope_uid(scope: Scope) -> EntityUid {
 
 #[cfg(test)]
 mod tests {
-    use cedar_policy::ValidationMode;
-
     use super::*;
-
-    #[test]
-    fn the_built_in_rules_hold_against_the_schema() {
-        let policies: PolicySet = BUILTIN_TEXT.parse().expect("spec/builtin.cedar parses");
-        let result = VALIDATOR.validate(&policies, ValidationMode::Strict);
-        let errors: Vec<_> = result.validation_errors().map(ToString::to_string).collect();
-        assert_eq!(errors, Vec::<String>::new());
-        let of_level = |level: &str| {
-            let rules = policies.policies();
-            rules.filter(|rule| rule.annotation("level") == Some(level)).count()
-        };
-        assert_eq!(of_level("scopes"), Scope::ALL.len());
-        assert_eq!(of_level("guard") + of_level("scopes"), policies.policies().count());
-        for rule in policies.policies() {
-            let only = rule.annotation("only");
-            assert!(only.is_none_or(|only| only == "bound keys"), "{rule}");
-        }
-    }
 
     #[test]
     fn the_schema_has_exactly_the_actions_and_groups_of_the_program() {

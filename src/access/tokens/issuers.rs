@@ -19,7 +19,7 @@ use super::{
     jwks_client::Addresses,
 };
 use crate::{
-    access::provider_config::Parts,
+    access::{provider_config::Parts, users},
     store::root_key::RootKey,
     types::{scopes::Scope, text::RoleName},
 };
@@ -88,7 +88,7 @@ impl Grants {
     #[must_use]
     pub fn limit(&self, claimed: &BTreeSet<Scope>, user: Option<&user::Model>) -> Vec<Scope> {
         let of_roles: Option<BTreeSet<Scope>> = self.role_scopes.as_ref().map(|role_scopes| {
-            let roles = user.into_iter().flat_map(crate::access::users::role_names);
+            let roles = user.into_iter().flat_map(users::role_names);
             roles
                 .filter_map(|role| role_scopes.get(role))
                 .flatten()

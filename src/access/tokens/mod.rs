@@ -29,6 +29,7 @@ use super::{
         jwks::{ALGORITHMS, candidates},
         jwks_client::{Addresses, FetchError, JwksClient},
     },
+    users,
 };
 use crate::{
     policy::{Memo, entities},
@@ -268,7 +269,7 @@ async fn caller(
     };
     let identity = store.ask(asked).await?;
     let user = match identity.and_then(|found| found.identity.user_id) {
-        Some(user) => crate::access::users::find(store, tenant_id, UserId(user)).await?,
+        Some(user) => users::find(store, tenant_id, UserId(user)).await?,
         None => None,
     };
     let scopes = issuer.grants.limit(&claims.scopes(), user.as_ref());
@@ -281,7 +282,7 @@ async fn caller(
         Some(user) if !user.active => return Err(TokenRefusal::UserSuspended),
         Some(user) => (
             user.id.to_string(),
-            entities::user(user, &scopes, Some(provider)),
+            users::entity(user, &scopes, Some(provider)),
             Some(provider),
         ),
         None => {

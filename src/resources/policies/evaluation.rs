@@ -149,7 +149,7 @@ pub async fn principal(
             (
                 user.id.to_string(),
                 ActorType::Oidc,
-                entities::user(&user, &[], None),
+                access::users::entity(&user, &[], None),
                 None,
                 Vec::new(),
             )

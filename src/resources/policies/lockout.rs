@@ -34,8 +34,8 @@ use crate::{
         workers::Job,
     },
     policy::{
-        Decision, Effort, Expensive, Memo, entities,
-        rules::{CheckedRule, Rule, RuleSet},
+        Decision, Effort, Expensive, Memo,
+        rules::{CheckedRule, Rule, RuleSet, StoredRule},
     },
     store::{Applied, Change, Store, StoreError, Tx},
     types::{
@@ -106,8 +106,9 @@ impl NamedRule {
     fn read(&self, tenant: &TenantState) -> Option<Rule> {
         match self {
             Self::Stored(row) => {
-                let parsed = tenant.parsed(row).filter(|rule| rule.is_of(row)).cloned();
-                parsed.or_else(|| Rule::of_tenant(row).ok())
+                let stored = StoredRule::from(row);
+                let parsed = tenant.parsed(row).filter(|rule| rule.is_stored_as(stored)).cloned();
+                parsed.or_else(|| Rule::of_tenant(stored).ok())
             }
             Self::New(id, rule) => Some(Rule::candidate(&rule.statement, rule.weight, &id.to_string())),
         }
@@ -415,7 +416,7 @@ async fn token_users(store: &Store, caller: &Caller) -> Result<Vec<Principal>, S
             tenant,
             actor_id: id.to_string(),
             actor_type: ActorType::Oidc,
-            entity: entities::user(&user, &scopes, Some(provider)),
+            entity: access::users::entity(&user, &scopes, Some(provider)),
             identity_provider: Some(provider),
             scopes,
             memo: Memo::default(),

@@ -10,7 +10,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,8 +34,8 @@ use crate::{
         workers::Job,
     },
     policy::{
-        self, Decision, Memo, Query, Verdict, entities,
-        rules::{Level, Rule, RuleSet},
+        self, Decision, Memo, Query, Verdict,
+        rules::{Rule, RuleSet},
     },
     store::{Store, StoreError},
     types::{
@@ -437,7 +437,7 @@ impl FactsOfDecisions {
                         tenant,
                         actor_id: past.actor_id.clone(),
                         actor_type: ActorType::Oidc,
-                        entity: entities::user(&user, &past.scopes, None),
+                        entity: access::users::entity(&user, &past.scopes, None),
                         identity_provider: None,
                         scopes: past.scopes.clone(),
                         memo: Memo::default(),
@@ -538,38 +538,26 @@ impl Preview {
 impl Candidate {
     /// The rules of the candidate. None inside where one of those that stay cannot be read: then everything is refused.
     pub(super) fn arrange(&self, tenant: &TenantState) -> Result<Option<RuleSet>, Excess> {
-        let mut levels: BTreeMap<Reverse<i32>, Vec<Rule>> = BTreeMap::new();
         if self.keeps && tenant.rules.is_none() {
             return Ok(None);
         }
         let left_out = |id| self.without_policies.contains(&id) || self.with_policies.contains(&id);
         let policies = tenant.policies().iter().filter(|_| self.keeps);
-        for (policy, rows) in policies.filter(|(policy, _)| !left_out(PolicyId(policy.id))) {
+        let kept = policies.filter(|(policy, _)| !left_out(PolicyId(policy.id)));
+        let kept = kept.map(|(policy, rows)| {
             let rows = rows
                 .iter()
                 .filter(|row| !self.without_rules.contains(&PolicyRuleId(row.id)));
-            let level = levels.entry(Reverse(policy.priority)).or_default();
-            level.extend(rows.filter_map(|row| tenant.parsed(row).cloned()));
-        }
-        for (priority, rules) in &self.with {
-            levels
-                .entry(Reverse(*priority))
-                .or_default()
-                .extend(rules.iter().cloned());
-        }
-        let rules = levels.values().flatten();
+            let rules = rows.filter_map(|row| tenant.parsed(row).cloned());
+            (policy.priority, rules.collect::<Vec<_>>())
+        });
+        let policies: Vec<(i32, Vec<Rule>)> = kept.chain(self.with.iter().cloned()).collect();
+        let rules = policies.iter().flat_map(|(_, rules)| rules);
         let totals = rules.fold(Totals::default(), |all, rule| {
             all.and(rule.statement.to_cedar().map_or(0, |text| text.len()), rule.weight)
         });
         totals.check_of_tenant()?;
-        let levels: Vec<Level> = levels
-            .into_iter()
-            .map(|(Reverse(priority), rules)| Level {
-                priority: Some(priority),
-                rules,
-            })
-            .collect();
-        match RuleSet::new(&levels) {
+        match RuleSet::of_policies(policies) {
             Ok(rules) => Ok(Some(rules)),
             Err(error) => {
                 tracing::error!(%error, "the rules of a preview cannot be arranged");

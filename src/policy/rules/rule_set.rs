@@ -1,17 +1,18 @@
 //! Many rules, arranged so that a decision looks only at those that can apply.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
 use cedar_policy::{ActionConstraint, Entities, EntityUid, PolicyId};
 
-use super::{
-    groups::{Chunk, Groups},
-    rules::Rule,
+use super::Rule;
+use crate::{
+    policy::groups::{Chunk, Groups},
+    types::{actions::Action, scopes::Scope},
 };
-use crate::types::{actions::Action, scopes::Scope};
 
 /// Rules of one priority.
 pub struct Level {
@@ -101,6 +102,29 @@ impl ByBinding {
 }
 
 impl RuleSet {
+    /// Arranges the rules of a tenant's policies, each with its priority. Policies of one priority are one level.
+    ///
+    /// # Errors
+    ///
+    /// Where two rules of one priority have the same id.
+    pub fn of_policies<R>(policies: impl IntoIterator<Item = (i32, R)>) -> Result<Self, DuplicateRule>
+    where
+        R: IntoIterator<Item = Rule>,
+    {
+        let mut levels: BTreeMap<Reverse<i32>, Vec<Rule>> = BTreeMap::new();
+        for (priority, rules) in policies {
+            levels.entry(Reverse(priority)).or_default().extend(rules);
+        }
+        let levels: Vec<Level> = levels
+            .into_iter()
+            .map(|(Reverse(priority), rules)| Level {
+                priority: Some(priority),
+                rules,
+            })
+            .collect();
+        Self::new(&levels)
+    }
+
     /// Arranges levels, which come from the highest down.
     ///
     /// # Errors
@@ -166,7 +190,7 @@ impl Slice {
     }
 
     /// The sets of rules that can apply to a principal and a resource.
-    pub(super) fn reached<'a>(
+    pub(in crate::policy) fn reached<'a>(
         &'a self,
         principal: &EntityUid,
         resource: &EntityUid,
