@@ -6,7 +6,6 @@ use sea_orm::{ConnectionTrait, Statement, TryGetable};
 
 use crate::{
     policy::{cost::Weight, rules::CheckedRule},
-    resources::policies::PolicyRefusal,
     store::{StoreError, Tx},
     types::ids::{PolicyId, TenantId},
 };
@@ -55,6 +54,27 @@ pub struct Excess {
     pub max: u64,
     /// What there would be.
     pub found: u64,
+}
+
+/// Why rules cannot be added.
+#[derive(Debug)]
+pub enum RuleLimitError {
+    /// They would be more than there may be.
+    Exceeded(Excess),
+    /// What there is already could not be read.
+    Store(StoreError),
+}
+
+impl From<Excess> for RuleLimitError {
+    fn from(excess: Excess) -> Self {
+        Self::Exceeded(excess)
+    }
+}
+
+impl From<StoreError> for RuleLimitError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl Totals {
@@ -186,14 +206,14 @@ impl RuleLimit {
 ///
 /// # Errors
 ///
-/// The limit that would be exceeded.
+/// The limit that would be exceeded, or that the store could not be asked.
 pub async fn check_change(
     tx: &Tx<'_>,
     tenant: TenantId,
     policy: PolicyId,
     added: Totals,
     removed: Totals,
-) -> Result<(), PolicyRefusal> {
+) -> Result<(), RuleLimitError> {
     const OF_POLICY: [RuleLimit; 2] = [
         RuleLimit::new("rules_of_policy", "rules in a policy", MAX_RULES_PER_POLICY, |all| {
             all.rules

@@ -40,7 +40,7 @@ use uuid::Uuid;
 
 use self::lockout::LockedOut;
 use crate::{
-    access::rule_limits::Excess,
+    access::rule_limits::{Excess, RuleLimitError},
     store::{
         Store, StoreError,
         revision::{Revision, RevisionMismatch},
@@ -250,9 +250,12 @@ impl From<RevisionMismatch> for PolicyRefusal {
     }
 }
 
-impl From<Excess> for PolicyRefusal {
-    fn from(excess: Excess) -> Self {
-        Self::TooManyRules(excess)
+impl From<RuleLimitError> for PolicyRefusal {
+    fn from(error: RuleLimitError) -> Self {
+        match error {
+            RuleLimitError::Exceeded(excess) => Self::TooManyRules(excess),
+            RuleLimitError::Store(error) => Self::Store(error),
+        }
     }
 }
 
