@@ -15,11 +15,9 @@ use sea_orm::{EntityTrait as _, QueryFilter as _, QuerySelect as _, sea_query::E
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::tokens::{
-    issuers::{Invalid, Issuer},
-    jwks_client::Addresses,
-};
+use super::tokens::issuers::{Invalid, Issuer};
 use crate::{
+    outbound::Addresses,
     store::{Applied, Change, Store, StoreError, Tx, root_key::RootKey, sealing::Place},
     types::ids::TenantId,
 };

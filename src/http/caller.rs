@@ -27,9 +27,10 @@ use crate::{
         caller::{self, Permit, PolicyContext, Refusal, Target},
         decision_log::DecisionLog,
         tenants::TenantState,
-        tokens::{Token, jwks_client::Addresses},
+        tokens::Token,
         workers::Job,
     },
+    outbound::Addresses,
     store::{Store, StoreError, revision::Expectation},
     types::{
         actions::{Action, TargetKind},

@@ -30,6 +30,7 @@ use crate::{
         workers::Workers,
     },
     http::{App, readiness::Readiness},
+    outbound::{self, Addresses},
     resources,
     store::{DatabaseUrl, Store, StoreError, revision::TagKey, root_key::RootKeySource},
 };
@@ -63,9 +64,12 @@ impl Server {
             Err(StoreError::ClockOff(_)) => {}
             sealed => sealed?,
         }
-        let client = JwksClient::new(jwks_allow_private).map_err(|error| StoreError::Fault(error.to_string()))?;
+        let addresses = Addresses {
+            allow_private: jwks_allow_private,
+        };
+        let client = outbound::Client::new(addresses).map_err(|error| StoreError::Fault(error.to_string()))?;
         let app = App {
-            tokens: Tokens::new(client),
+            tokens: Tokens::new(JwksClient::new(client)),
             tags: TagKey::new(store.root_key()),
             store,
             tenants,

@@ -16,9 +16,9 @@ use url::Url;
 
 use super::{
     issuers::Remote,
-    jwks_client::{Addresses, FetchError, JwksClient},
+    jwks_client::{FetchError, JwksClient},
 };
-use crate::types::ids::TenantId;
+use crate::{outbound::Addresses, types::ids::TenantId};
 
 /// How old keys may be before they are fetched again.
 const REFRESH_AFTER: Duration = Duration::from_mins(5);

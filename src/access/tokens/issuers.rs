@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 
 use super::{
     jwks::{self, UnfitKeys},
-    jwks_client::Addresses,
+    jwks_client::{discovery_address, keys_address},
 };
 use crate::{
     access::{provider_config::Parts, users},
+    outbound::Addresses,
     store::root_key::RootKey,
     types::{scopes::Scope, text::RoleName},
 };
@@ -203,11 +204,11 @@ impl Issuer {
         match &self.keys {
             KeySource::Inline(_) => Ok(()),
             KeySource::Remote(Remote::At(uri)) => {
-                let checked = addresses.check(uri);
+                let checked = keys_address(addresses, uri);
                 checked.map(|_| ()).map_err(|reason| ("config.jwks_uri", reason))
             }
             KeySource::Remote(Remote::DiscoveredFrom(issuer)) => {
-                let checked = addresses.check_discovery(issuer);
+                let checked = discovery_address(addresses, issuer);
                 checked.map(|_| ()).map_err(|reason| ("config.issuer", reason))
             }
         }

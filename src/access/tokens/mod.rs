@@ -27,11 +27,12 @@ use super::{
         issuer_keys::IssuerKeys,
         issuers::{Issuer, KeySource},
         jwks::{ALGORITHMS, candidates},
-        jwks_client::{Addresses, FetchError, JwksClient},
+        jwks_client::{FetchError, JwksClient},
     },
     users,
 };
 use crate::{
+    outbound::Addresses,
     policy::{Memo, entities},
     store::{Store, StoreError},
     types::{
