@@ -132,7 +132,7 @@ fn of(caller: &Caller, request: &RequestId, forbidden: &Forbidden) -> Option<dec
     let Forbidden {
         action,
         decision,
-        on,
+        target,
         context,
         ..
     } = forbidden;
@@ -154,7 +154,7 @@ fn of(caller: &Caller, request: &RequestId, forbidden: &Forbidden) -> Option<dec
         actor_type: principal.actor_type,
         scopes: principal.scopes.iter().map(|scope| scope.as_str()).collect(),
         action: action.as_str().to_owned(),
-        resource: on.name(tenant),
+        resource: target.name(tenant),
         kind,
         priority: decision.level.and_then(DecidedAt::priority),
         rule_ids: decision.rules.iter().map(String::as_str).collect(),

@@ -9,37 +9,9 @@ use std::collections::HashMap;
 
 use super::caller::{Caller, PolicyContext, Target};
 use crate::{
-    policy::entities::{self, NamedEntity},
     store::{Store, StoreError},
     types::{actions::Action, ids::TenantId},
 };
-
-impl Target {
-    /// The action by which what rules can look at of it is read. None where there is nothing but what is known to every
-    /// caller in the tenant.
-    #[must_use]
-    pub const fn read_by(self) -> Option<Action> {
-        match self {
-            Self::User(_) => Some(Action::GetUser),
-            Self::ApiKey(_) => Some(Action::GetApiKey),
-            Self::IdentityProvider(_) => Some(Action::GetIdentityProvider),
-            Self::Tenant | Self::Policy(_) => None,
-        }
-    }
-}
-
-impl Target {
-    /// The same as if the tenant did not have it. None where there is nothing that could be unknown.
-    #[must_use]
-    pub fn unknown(self) -> Option<NamedEntity> {
-        match self {
-            Self::User(id) => Some(entities::unknown_user(id)),
-            Self::ApiKey(id) => Some(entities::unknown_api_key(id)),
-            Self::IdentityProvider(id) => Some(entities::unknown_identity_provider(id)),
-            Self::Tenant | Self::Policy(_) => None,
-        }
-    }
-}
 
 /// What a caller may read. Each is decided once.
 pub struct Readable<'a> {
@@ -70,10 +42,10 @@ impl<'a> Readable<'a> {
     /// # Errors
     ///
     /// Where the store cannot be asked.
-    pub async fn has(&mut self, on: Target) -> Result<bool, StoreError> {
-        match on.read_by() {
-            Some(_) if self.caller.is(on) => Ok(true),
-            Some(action) => self.decide(action, on, PolicyContext::default).await,
+    pub async fn has(&mut self, target: Target) -> Result<bool, StoreError> {
+        match target.read_by() {
+            Some(_) if self.caller.is(target) => Ok(true),
+            Some(action) => self.decide(action, target, PolicyContext::default).await,
             None => Ok(true),
         }
     }
@@ -91,14 +63,14 @@ impl<'a> Readable<'a> {
     async fn decide(
         &mut self,
         action: Action,
-        on: Target,
-        circumstances: fn() -> PolicyContext,
+        target: Target,
+        context: fn() -> PolicyContext,
     ) -> Result<bool, StoreError> {
-        let question = format!("{action} {}", on.name(self.caller.tenant_id()));
+        let question = format!("{action} {}", target.name(self.caller.tenant_id()));
         if let Some(decided) = self.decided.get(&question) {
             return Ok(*decided);
         }
-        let decided = self.caller.could(self.store, action, on, circumstances).await?;
+        let decided = self.caller.could(self.store, action, target, context).await?;
         self.decided.insert(question, decided);
         Ok(decided)
     }

@@ -10,17 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Context, Entities, Entity, EntityUid, PolicyId as RuleName, Request,
-};
+use cedar_policy::{AuthorizationError, Authorizer, PolicyId as RuleName};
 use serde::Deserialize;
 
 use super::{
     builtin::BUILTIN,
     explain::{self, Effort, Explanation},
     groups::Chunk,
+    question::{CedarQuery, Query},
     rules::{RuleSet, Slice},
-    schema::{SCHEMA, action_entity},
 };
 use crate::types::{actions::Action, ids::PolicyId};
 
@@ -28,35 +26,6 @@ use crate::types::{actions::Action, ids::PolicyId};
 const QUICK_COST: u64 = 1_000_000;
 /// How long a decision may take that costs more. What a tenant's rules may cost together takes a tenth of it.
 const EXPENSIVE_TIME: Duration = Duration::from_secs(1);
-
-/// What is asked.
-#[derive(Clone)]
-pub struct Query<'a> {
-    /// Who.
-    pub principal: &'a EntityUid,
-    /// Does what.
-    pub action: Action,
-    /// To what.
-    pub resource: EntityUid,
-    /// In which circumstances.
-    pub context: Context,
-    /// The entities that the rules may look at.
-    pub entities: Vec<Entity>,
-}
-
-impl Query<'_> {
-    /// Whether its parts go together by the schema.
-    ///
-    /// # Errors
-    ///
-    /// What does not, in Cedar's words.
-    pub fn check(&self) -> Result<(), String> {
-        let action = action_entity(self.action).0.clone();
-        let (principal, resource, context) = (self.principal.clone(), self.resource.clone(), self.context.clone());
-        let request = Request::new(principal, action, resource, context, Some(&SCHEMA));
-        request.map(|_| ()).map_err(|error| error.to_string())
-    }
-}
 
 /// How a decision came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -198,32 +167,11 @@ pub fn needs_resource(rules: &RuleSet, action: Action, bound: bool) -> bool {
     levels.any(|level| level.needs_resource(action, bound))
 }
 
-/// A question in Cedar's terms.
-pub(super) struct Asked {
-    pub(super) request: Request,
-    pub(super) entities: Entities,
-}
-
-impl Asked {
-    /// What is wrong is told without Cedar's own words, which name entities: those of some subjects are addresses.
-    fn new(query: Query<'_>) -> Result<Self, &'static str> {
-        let (action, action_entity) = action_entity(query.action);
-        let mut entities = query.entities;
-        entities.push(action_entity.clone());
-        let principal = query.principal.clone();
-        let request = Request::new(principal, action.clone(), query.resource, query.context, None);
-        Ok(Self {
-            request: request.map_err(|_| "principal, action, resource and context do not go together")?,
-            entities: Entities::from_entities(entities, None).map_err(|_| "two entities contradict one another")?,
-        })
-    }
-}
-
 /// Decides, whatever it costs.
 #[must_use]
 pub fn decide(rules: &RuleSet, query: Query<'_>) -> Decision {
     let action = query.action;
-    match Asked::new(query) {
+    match CedarQuery::new(query) {
         Ok(asked) => decide_asked(rules, action, &asked, &mut Meter::unlimited())
             .unwrap_or_else(|stopped| stopped.decision(action)),
         Err(error) => failed(action, &error),
@@ -234,7 +182,7 @@ pub fn decide(rules: &RuleSet, query: Query<'_>) -> Decision {
 #[must_use]
 pub fn decide_and_explain(rules: &RuleSet, query: Query<'_>, effort: Effort) -> Decision {
     let action = query.action;
-    match Asked::new(query) {
+    match CedarQuery::new(query) {
         Ok(asked) => decide_and_explain_asked(rules, action, &asked, effort, &mut Meter::unlimited())
             .unwrap_or_else(|stopped| stopped.decision(action)),
         Err(error) => failed(action, &error),
@@ -248,7 +196,7 @@ pub fn decide_and_explain(rules: &RuleSet, query: Query<'_>, effort: Effort) -> 
 /// The question, where it is not: to be decided where it keeps nobody waiting.
 pub fn decide_quickly(rules: &RuleSet, query: Query<'_>) -> Result<Decision, Box<Expensive>> {
     let action = query.action;
-    let asked = match Asked::new(query) {
+    let asked = match CedarQuery::new(query) {
         Ok(asked) => asked,
         Err(error) => return Ok(failed(action, &error)),
     };
@@ -259,7 +207,7 @@ pub fn decide_quickly(rules: &RuleSet, query: Query<'_>) -> Result<Decision, Box
 /// A question that is expensive to decide.
 pub struct Expensive {
     action: Action,
-    asked: Asked,
+    asked: CedarQuery,
 }
 
 impl Expensive {
@@ -270,7 +218,7 @@ impl Expensive {
     /// The decision, where the question cannot be put.
     pub fn new(query: Query<'_>) -> Result<Box<Self>, Decision> {
         let action = query.action;
-        match Asked::new(query) {
+        match CedarQuery::new(query) {
             Ok(asked) => Ok(Box::new(Self { action, asked })),
             Err(error) => Err(failed(action, &error)),
         }
@@ -366,16 +314,20 @@ pub(super) fn levels(rules: &RuleSet, action: Action) -> impl Iterator<Item = &S
 fn decide_and_explain_asked(
     rules: &RuleSet,
     action: Action,
-    asked: &Asked,
+    asked: &CedarQuery,
     effort: Effort,
     meter: &mut Meter,
 ) -> Result<Decision, Stopped> {
     let mut decision = decide_asked(rules, action, asked, meter)?;
-    decision.explanations = explain::explain(&decision, levels(rules, action), asked, effort);
+    decision.explanations = match decision.verdict {
+        Verdict::Permitted => Vec::new(),
+        Verdict::Forbidden => explain::forbidding(&decision.rules, levels(rules, action), effort),
+        Verdict::NotPermitted | Verdict::Error => explain::nearest_permits(levels(rules, action), asked, effort),
+    };
     Ok(decision)
 }
 
-fn decide_asked(rules: &RuleSet, action: Action, asked: &Asked, meter: &mut Meter) -> Result<Decision, Stopped> {
+fn decide_asked(rules: &RuleSet, action: Action, asked: &CedarQuery, meter: &mut Meter) -> Result<Decision, Stopped> {
     for level in levels(rules, action) {
         if let Some(decision) = decide_level(level, asked, meter)? {
             return Ok(decision);
@@ -386,7 +338,7 @@ fn decide_asked(rules: &RuleSet, action: Action, asked: &Asked, meter: &mut Mete
 
 /// The decision of one level, where it makes one. What its groups answer is put together as Cedar does it with rules: a
 /// forbid outweighs every permit.
-fn decide_level(level: &Slice, asked: &Asked, meter: &mut Meter) -> Result<Option<Decision>, Stopped> {
+fn decide_level(level: &Slice, asked: &CedarQuery, meter: &mut Meter) -> Result<Option<Decision>, Stopped> {
     let (request, entities) = (&asked.request, &asked.entities);
     let (Some(principal), Some(resource)) = (request.principal(), request.resource()) else {
         return Ok(None);

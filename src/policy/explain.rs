@@ -11,7 +11,7 @@ use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, Expression, Po
 use super::{
     clauses::{self, take_apart},
     cost::Weight,
-    decision::{Asked, Decision, Verdict},
+    question::CedarQuery,
     rules::{Rule, Slice},
 };
 
@@ -101,48 +101,51 @@ impl fmt::Display for Clause {
     }
 }
 
-/// Explains a decision that is a no: of a prohibition, the rules that forbid it; else the permits that came nearest.
-pub(super) fn explain<'a>(
-    decision: &Decision,
+/// Explains a prohibition: the rules that forbid it, which have these ids.
+pub(super) fn forbidding<'a>(
+    ids: &[String],
     levels: impl Iterator<Item = &'a Slice>,
-    asked: &Asked,
+    effort: Effort,
+) -> Vec<Explanation> {
+    levels
+        .flat_map(Slice::rules)
+        .filter(|rule| ids.iter().any(|id| *id == rule.statement.id().to_string()))
+        .take(effort.rules)
+        .map(|rule| Explanation {
+            rule: rule.clone(),
+            unsatisfied: Vec::new(),
+        })
+        .collect()
+}
+
+/// Explains any other no: the permits that came nearest to a yes.
+pub(super) fn nearest_permits<'a>(
+    levels: impl Iterator<Item = &'a Slice>,
+    asked: &CedarQuery,
     effort: Effort,
 ) -> Vec<Explanation> {
     let rules = levels.flat_map(Slice::rules);
-    match decision.verdict {
-        Verdict::Permitted => Vec::new(),
-        Verdict::Forbidden => rules
-            .filter(|rule| decision.rules.iter().any(|id| *id == rule.statement.id().to_string()))
-            .take(effort.rules)
-            .map(|rule| Explanation {
+    let permits = rules.filter(|rule| rule.statement.effect() == Effect::Permit);
+    let mut left = effort;
+    let until = Instant::now() + effort.time;
+    let mut near: Vec<Explanation> = permits
+        .take(effort.rules)
+        .take_while(|_| Instant::now() < until)
+        .filter_map(|rule| {
+            let unsatisfied = unsatisfied(rule, asked, &mut left)?;
+            Some(Explanation {
                 rule: rule.clone(),
-                unsatisfied: Vec::new(),
+                unsatisfied,
             })
-            .collect(),
-        Verdict::NotPermitted | Verdict::Error => {
-            let permits = rules.filter(|rule| rule.statement.effect() == Effect::Permit);
-            let mut left = effort;
-            let until = Instant::now() + effort.time;
-            let mut near: Vec<Explanation> = permits
-                .take(effort.rules)
-                .take_while(|_| Instant::now() < until)
-                .filter_map(|rule| {
-                    let unsatisfied = unsatisfied(rule, asked, &mut left)?;
-                    Some(Explanation {
-                        rule: rule.clone(),
-                        unsatisfied,
-                    })
-                })
-                .collect();
-            near.sort_by_key(|explanation| explanation.unsatisfied.len());
-            near.truncate(MAX_EXPLANATIONS);
-            near
-        }
-    }
+        })
+        .collect();
+    near.sort_by_key(|explanation| explanation.unsatisfied.len());
+    near.truncate(MAX_EXPLANATIONS);
+    near
 }
 
 /// The clauses of a rule that are not satisfied. None where that would take more than what is left.
-fn unsatisfied(rule: &Rule, asked: &Asked, left: &mut Effort) -> Option<Vec<Clause>> {
+fn unsatisfied(rule: &Rule, asked: &CedarQuery, left: &mut Effort) -> Option<Vec<Clause>> {
     let weight = Weight {
         nodes: left.weight.nodes.checked_sub(rule.weight.nodes)?,
         cost: left.weight.cost.checked_sub(rule.weight.cost)?,
@@ -158,7 +161,7 @@ fn unsatisfied(rule: &Rule, asked: &Asked, left: &mut Effort) -> Option<Vec<Clau
     )
 }
 
-fn unsatisfied_clause(clause: clauses::Clause, asked: &Asked) -> Option<Clause> {
+fn unsatisfied_clause(clause: clauses::Clause, asked: &CedarQuery) -> Option<Clause> {
     let set = PolicySet::from_policies([clause.rule]).ok()?;
     let response = Authorizer::new().is_authorized(&asked.request, &set, &asked.entities);
     if response.decision() == CedarDecision::Allow {

@@ -27,15 +27,17 @@ pub mod outline;
 mod powers;
 #[cfg(test)]
 mod properties;
+mod question;
 pub mod rules;
 pub mod schema;
 pub mod statement;
 mod warnings;
 
-pub use capabilities::{Can, Capabilities, Capability, Deciding, Who};
+pub use capabilities::{Can, Capabilities, Capability, Deciding, PrincipalInTenant};
 pub use decision::{
-    DecidedAt, Decision, Expensive, Memo, Query, Verdict, decide, decide_and_explain, decide_quickly, needs_resource,
+    DecidedAt, Decision, Expensive, Memo, Verdict, decide, decide_and_explain, decide_quickly, needs_resource,
     only_principal,
 };
 pub use explain::{Clause, Effort, Explanation};
+pub use question::Query;
 pub use warnings::RuleWarning;

@@ -8,8 +8,6 @@ use cedar_policy::{
     ActionConstraint, Effect, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
 };
 
-use super::rules::effect_name;
-
 /// A statement, member by member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
@@ -143,6 +141,14 @@ impl Scope {
             Self::Is(of_type) => format!("{of} is {of_type}"),
             Self::IsIn(of_type, entity) => format!("{of} is {of_type} in {entity}"),
         }
+    }
+}
+
+/// `permit` or `forbid`.
+const fn effect_name(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Permit => "permit",
+        Effect::Forbid => "forbid",
     }
 }
 

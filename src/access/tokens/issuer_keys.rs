@@ -14,10 +14,7 @@ use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::{Semaphore, watch};
 use url::Url;
 
-use super::{
-    issuers::Remote,
-    jwks_client::{FetchError, JwksClient},
-};
+use super::jwks_client::{FetchError, JwksClient, Remote};
 use crate::{outbound::Addresses, types::ids::TenantId};
 
 /// How old keys may be before they are fetched again.

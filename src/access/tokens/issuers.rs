@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use super::{
     jwks::{self, UnfitKeys},
-    jwks_client::{discovery_address, keys_address},
+    jwks_client::{Remote, discovery_address, keys_address},
 };
 use crate::{
-    access::{provider_config::Parts, users},
+    access::{provider_config::parts::Parts, users},
     outbound::Addresses,
     store::root_key::RootKey,
     types::{scopes::Scope, text::RoleName},
@@ -53,15 +53,6 @@ pub enum KeySource {
     Inline(Arc<JwkSet>),
     /// Somewhere else, from where they are fetched.
     Remote(Remote),
-}
-
-/// A place from which keys are fetched.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Remote {
-    /// A set of keys at an address.
-    At(String),
-    /// What this issuer's own configuration names (OpenID Connect Discovery 1.0 §4).
-    DiscoveredFrom(String),
 }
 
 /// The scopes that tokens of an issuer may have at most.

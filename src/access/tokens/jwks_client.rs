@@ -7,10 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{
-    issuers::Remote,
-    jwks::{self, UnfitKeys},
-};
+use super::jwks::{self, UnfitKeys};
 use crate::outbound::{AddressError, Addresses, Client, OutboundError, RequestLimits};
 
 /// What an issuer's answer may take. A set of twenty RSA keys has about 16 KiB.
@@ -22,6 +19,15 @@ const LIMITS: RequestLimits = RequestLimits {
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 /// What whoever tries the server out wants to know.
 const TESTING: &str = "For testing, the operator of the server can allow private addresses (AKA_JWKS_ALLOW_PRIVATE)";
+
+/// A place from which keys are fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Remote {
+    /// A set of keys at an address.
+    At(String),
+    /// What this issuer's own configuration names (OpenID Connect Discovery 1.0 §4).
+    DiscoveredFrom(String),
+}
 
 /// Why keys could not be fetched.
 #[derive(Clone, Debug, thiserror::Error)]

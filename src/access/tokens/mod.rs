@@ -1,4 +1,4 @@
-//! Bearer tokens: JWTs of the issuers that a tenant has configured ([`super::issuers`]).
+//! Bearer tokens: JWTs of the issuers that a tenant has configured ([`issuers`]).
 //!
 //! A token is accepted when it is signed with one of the issuer's keys, for the audience, and within its time; only
 //! algorithms with a public key are considered at all, so that neither `alg: none` nor a public key used as an HMAC secret

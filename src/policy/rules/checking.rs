@@ -5,7 +5,7 @@ use std::ops::Range;
 use cedar_policy::{Policy, PolicySet, ValidationMode};
 
 use super::{
-    stored::mark,
+    mark::mark,
     text::{RuleError, pieces, position},
 };
 use crate::{

@@ -1,13 +1,14 @@
 //! Rules: checked before they are stored, read again, and arranged so that a decision looks only at those that can apply.
 
 mod checking;
+mod mark;
 mod rule_set;
 mod stored;
 mod text;
 
 use std::sync::Arc;
 
-use cedar_policy::{Effect, Policy, PolicyId, ResourceConstraint};
+use cedar_policy::{Policy, PolicyId, ResourceConstraint};
 
 pub use self::{
     checking::{CheckedRule, MAX_RULE_COST, check_piece, check_rule, parse_rule, parse_rules, parse_text},
@@ -106,14 +107,5 @@ impl Rule {
             only_principal: resource == ResourceConstraint::Any && !on_resource && !on_context,
             of_bound_keys: false,
         }
-    }
-}
-
-/// `permit` or `forbid`.
-#[must_use]
-pub const fn effect_name(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Permit => "permit",
-        Effect::Forbid => "forbid",
     }
 }

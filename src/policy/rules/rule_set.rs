@@ -31,18 +31,18 @@ pub struct DuplicateRule(pub PolicyId);
 pub struct Slice {
     /// The priority of the level; absent for a built-in level.
     pub priority: Option<i32>,
-    named: Vec<Arc<OfName>>,
+    named: Vec<Arc<RulesForAction>>,
 }
 
 /// Levels of rules, sliced by action: for each action its levels, from the highest down, without the empty ones.
 pub struct RuleSet {
     slices: Vec<Vec<Slice>>,
-    looks_at: Vec<ByBinding>,
+    looks_at: Vec<LooksAtByBinding>,
 }
 
 /// What decisions on an action look at: those on API keys that are bound to a provider, and those on all others.
 #[derive(Clone, Copy)]
-struct ByBinding {
+struct LooksAtByBinding {
     bound: LooksAt,
     others: LooksAt,
 }
@@ -77,7 +77,7 @@ impl LooksAt {
     }
 }
 
-impl ByBinding {
+impl LooksAtByBinding {
     fn of<'a>(rules: impl Iterator<Item = &'a Rule>) -> Self {
         let nothing = Self {
             bound: LooksAt::NOTHING,
@@ -131,12 +131,14 @@ impl RuleSet {
     ///
     /// Where two rules of a level have the same id.
     pub fn new(levels: &[Level]) -> Result<Self, DuplicateRule> {
-        let levels = levels.iter().map(Sorted::new).collect::<Result<Vec<_>, _>>()?;
+        let levels = levels.iter().map(LevelByAction::new).collect::<Result<Vec<_>, _>>()?;
         let of_action = |action: &Action| levels.iter().filter_map(|level| level.slice(*action)).collect();
         let slices: Vec<Vec<Slice>> = Action::ALL.iter().map(of_action).collect();
         let looks_at = |slices: &Vec<Slice>| {
             let named = slices.iter().flat_map(|slice| &slice.named);
-            named.fold(ByBinding::of([].into_iter()), |all, named| all.and(named.looks_at))
+            named.fold(LooksAtByBinding::of([].into_iter()), |all, named| {
+                all.and(named.looks_at)
+            })
         };
         Ok(Self {
             looks_at: slices.iter().map(looks_at).collect(),
@@ -203,13 +205,13 @@ impl Slice {
 
 /// What a rule names as action.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Named {
+enum NamedAction {
     Nothing,
     Action(Action),
     Group(Scope),
 }
 
-impl Named {
+impl NamedAction {
     /// What a rule must name one of to concern an action.
     fn concerning(action: Action) -> [Self; 3] {
         [Self::Nothing, Self::Action(action), Self::Group(action.scope())]
@@ -233,36 +235,36 @@ impl Named {
 }
 
 /// The rules of a level that name the same as action.
-struct OfName {
+struct RulesForAction {
     /// By their ids.
     rules: BTreeMap<PolicyId, Rule>,
     /// The same for Cedar.
     groups: Groups,
-    looks_at: ByBinding,
+    looks_at: LooksAtByBinding,
 }
 
-impl OfName {
+impl RulesForAction {
     fn new(rules: BTreeMap<PolicyId, Rule>) -> Result<Self, DuplicateRule> {
         Ok(Self {
             groups: Groups::new(rules.values())?,
-            looks_at: ByBinding::of(rules.values()),
+            looks_at: LooksAtByBinding::of(rules.values()),
             rules,
         })
     }
 }
 
 /// The rules of a level by what they name as action. The actions share them: a rule for every action is kept once.
-struct Sorted {
+struct LevelByAction {
     priority: Option<i32>,
-    named: HashMap<Named, Arc<OfName>>,
+    named: HashMap<NamedAction, Arc<RulesForAction>>,
 }
 
-impl Sorted {
+impl LevelByAction {
     fn new(level: &Level) -> Result<Self, DuplicateRule> {
-        let mut rules: HashMap<Named, BTreeMap<PolicyId, Rule>> = HashMap::new();
+        let mut rules: HashMap<NamedAction, BTreeMap<PolicyId, Rule>> = HashMap::new();
         for rule in &level.rules {
             let id = rule.statement.id();
-            for named in Named::all_of(rule) {
+            for named in NamedAction::all_of(rule) {
                 if rules
                     .entry(named)
                     .or_default()
@@ -275,7 +277,7 @@ impl Sorted {
         }
         let named = rules
             .into_iter()
-            .map(|(named, rules)| Ok((named, Arc::new(OfName::new(rules)?))));
+            .map(|(named, rules)| Ok((named, Arc::new(RulesForAction::new(rules)?))));
         Ok(Self {
             priority: level.priority,
             named: named.collect::<Result<_, DuplicateRule>>()?,
@@ -283,7 +285,7 @@ impl Sorted {
     }
 
     fn slice(&self, action: Action) -> Option<Slice> {
-        let named = Named::concerning(action);
+        let named = NamedAction::concerning(action);
         let named: Vec<_> = named
             .iter()
             .filter_map(|named| self.named.get(named))

@@ -1,22 +1,17 @@
 //! A rule as it is stored: its text, and what was found out of it when it was checked. A mark tells that the two belong
 //! together, so that nothing has to be found out again when the rule is read.
 
-use std::sync::LazyLock;
-
 use cedar_policy::Policy;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     checking::{check_rule, parse_text},
+    mark::mark,
     text::RuleError,
 };
 use crate::{
-    policy::{cost::Weight, outline::Outline, schema::SCHEMA_TEXT},
+    policy::{cost::Weight, outline::Outline},
     types::ids::{PolicyId, PolicyRuleId},
 };
-
-/// What is found out of a rule when it is stored. Raised when the program finds out something else of the same text.
-const FINDINGS_VERSION: u8 = 1;
 
 /// A rule as it is stored.
 #[derive(Clone, Copy, Debug)]
@@ -73,23 +68,6 @@ pub fn stored_outline<'a>(rule: impl Into<StoredRule<'a>>) -> Result<Outline, Ru
         return Ok(outline);
     }
     Ok(Outline::of(&parse_text(rule.text)?, rule.text, Vec::new()))
-}
-
-/// The mark of a row whose text was checked: a hash of the text, of what was found out of it, and of what it was checked
-/// against.
-#[must_use]
-pub fn mark(text: &str, outline: &str, weight: Weight) -> [u8; 32] {
-    static SCHEMA: LazyLock<Sha256> =
-        LazyLock::new(|| Sha256::new_with_prefix([FINDINGS_VERSION]).chain_update(SCHEMA_TEXT));
-    SCHEMA
-        .clone()
-        .chain_update(text)
-        .chain_update([0])
-        .chain_update(outline)
-        .chain_update(weight.nodes.to_be_bytes())
-        .chain_update(weight.cost.to_be_bytes())
-        .finalize()
-        .into()
 }
 
 #[cfg(test)]

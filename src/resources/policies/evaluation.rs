@@ -15,7 +15,7 @@ use crate::{
         workers::Job,
     },
     policy::{
-        Capabilities, Capability, Memo, Who,
+        Capabilities, Capability, Memo, PrincipalInTenant,
         cost::{MAX_SET_ELEMENTS, MAX_TEXT_CHARS},
         entities,
     },
@@ -217,7 +217,7 @@ pub async fn capabilities(
         .map(|id| tenant.identity_provider_entity(IdentityProviderId(id)).entity);
     let mut entities = vec![known.entity, tenant.entity.entity.clone()];
     entities.extend(provider);
-    let mut capabilities = Capabilities::new(Who {
+    let mut capabilities = Capabilities::new(PrincipalInTenant {
         principal: &known.uid,
         tenant: &tenant.entity.uid,
         entities,
