@@ -21,7 +21,7 @@ use aka::{
         rules::{Level, Rule, RuleSet, check_rule, parse_rule},
         schema::{SCHEMA, action_entity},
     },
-    resources::identities::api::UserIdentity,
+    resources::identities::wire::UserIdentity,
     store::{
         Applied, Change, DatabaseUrl, Store, StoreError, Tx,
         root_key::{RootKey, RootKeySource},
