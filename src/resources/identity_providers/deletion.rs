@@ -204,4 +204,3 @@ pub async fn remove_deleted(store: &Store) -> Result<(), StoreError> {
     }
     Ok(())
 }
-
