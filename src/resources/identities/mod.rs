@@ -145,6 +145,8 @@ impl Change for Link {
     type Done = Linked;
     type Refusal = LinkRefusal;
 
+    const TOGETHER: bool = true;
+
     fn tenant(&self) -> Option<TenantId> {
         Some(self.permit.tenant())
     }
