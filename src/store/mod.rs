@@ -9,6 +9,7 @@ mod batch;
 pub mod change;
 mod connect;
 mod error;
+mod group;
 mod migrations;
 mod pool;
 mod probe;

@@ -32,7 +32,8 @@ use tokio::{
 
 use super::{
     Change, OnNewVersion, StoreError,
-    batch::{Batch, Committed, Costs, QueuedChange, Turn, WaitingChange, Way},
+    batch::{Batch, Committed, Costs},
+    group::{QueuedChange, Turn, WaitingChange, Way},
     pool::Pool,
     revision::Expectation,
     root_key::RootKey,
