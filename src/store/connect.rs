@@ -258,12 +258,17 @@ fn options(url: &DatabaseUrl, purpose: Purpose) -> ConnectOptions {
         .map_sqlx_sqlite_opts(|sqlite| {
             sqlite
                 .create_if_missing(true)
+                // Readers and the writer do not wait for one another.
                 .journal_mode(SqliteJournalMode::Wal)
+                // Each commit is synced to the disk. The default for a WAL, `NORMAL`, would lose commits with the power.
                 .synchronous(SqliteSynchronous::Full)
+                // SQLite checks no foreign keys unless it is told to.
                 .foreign_keys(true)
+                // Another process, such as a second node or a backup, may hold the lock for writing.
                 .busy_timeout(STATEMENT_TIMEOUT)
                 .pragma("cache_size", SQLITE_CACHE_KIB)
                 .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES)
+                // Sorting needs no file, which would hold personal data outside the database.
                 .pragma("temp_store", "memory")
                 // What is deleted is overwritten, so that it cannot be read from the file.
                 .pragma("secure_delete", "on")
