@@ -8,6 +8,7 @@ mod etags;
 mod harness;
 
 mod api_keys;
+mod architecture;
 mod attacks;
 mod backups;
 mod bearer_tokens;
