@@ -165,7 +165,7 @@ async fn waiting_for_the_head_of_a_request_times_out(aka: Aka) {
             assert!(connection.send(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await);
             connection.answer().await.expect("an answer").expect(200);
             // What comes before the server has let go of the answer is only held to the limit of an idle connection.
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
 
         assert!(connection.send(b"GET /healthz HTTP/1.1\r\nhost: a\r\n").await);
