@@ -3,6 +3,9 @@
 //! A request passes [`caller`] (its credential, tenant and headers), [`body`] and [`params`] (its shape), the code of its
 //! operation, and, where it changes something, the one door for writing ([`door`]). What an operation is, is in its row of
 //! the table of operations ([`operations`]); from the rows and poem-openapi's derives comes the document ([`document`]).
+//!
+//! Files here form one circle, on purpose: a body, a parameter or a credential is refused with an [`error`], an operation in the
+//! table has examples of errors, and the request carries its row of the table to the body, the parameters and the caller.
 
 pub mod answers;
 pub mod any_object;

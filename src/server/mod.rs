@@ -2,6 +2,9 @@
 //!
 //! A request comes in through a connection ([`connections`]), passes what surrounds every request ([`surround`]), and
 //! reaches an operation or a page ([`pages`]). Beside the requests runs what no request waits for ([`background`]).
+//!
+//! [`pages`], `surround` and this file refer to one another: a request for which there is nothing is answered with a page, and the
+//! pages are routes of the server.
 
 mod accept;
 mod background;

@@ -4,6 +4,8 @@
 //! time. It is the unique index `identities_account` that says so: a link is an insert that gives way where the
 //! account is known already, and only then is the known row looked at. There is no check before a write that another
 //! write could overtake.
+//!
+//! [`rows`] and this file refer to one another: a batch of links is one statement, made of the changes themselves.
 
 pub mod api;
 pub mod errors;

@@ -1,4 +1,6 @@
 //! Identity providers: where accounts live.
+//!
+//! [`rows`] and this file refer to one another: a provider is found by its name in the form in which names are compared here.
 
 pub mod api;
 pub mod deletion;

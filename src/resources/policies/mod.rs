@@ -1,5 +1,8 @@
 //! Policies and their rules, as a tenant keeps them: how they are found, and why they are not changed. The changes are in
 //! [`changes`] and [`rule_changes`]. What they mean is in [`crate::policy`].
+//!
+//! This file, [`lockout`] and [`errors`] refer to one another: a change of policies can be refused because it would lock everybody
+//! out, and how that is told stands with the other refusals.
 
 pub mod api;
 pub mod changes;
