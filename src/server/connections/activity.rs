@@ -147,7 +147,7 @@ impl Activity {
                 Verdict::Refuse
             };
         }
-        if requests == 0 && self.opened.elapsed() > HEAD_TIMEOUT {
+        if requests == 0 && head == NEVER && self.opened.elapsed() > HEAD_TIMEOUT {
             return Verdict::Cut;
         }
         if cancelled > MAX_CANCELLED && cancelled > requests / 2 {
